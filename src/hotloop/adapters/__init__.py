@@ -1,0 +1,1 @@
+"""adapters: the ports of hotloop, elsewhere: over HTTP and on existing engines."""

@@ -1,0 +1,103 @@
+"""A watched folder as a sensor: an image that is dropped in gets its answer in a file beside it.
+
+`X_test.png` (or `X.png`) is compared with `X_temp.png`, and answered in `X_test.png.hotloop.json`. That file is
+also the mark that the image is done: it is written last, in one step, so a restart neither forgets nor repeats.
+An image that cannot be used gets the reason in the same place. Nothing is ever moved or deleted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from hotloop.config import SenseConfig
+from hotloop.errors import InputError, StoreError, TemplateError
+from hotloop.types import Payload, Prediction
+
+_KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".bmp": "image/bmp", ".json": "application/json"}
+_ANSWER = ".hotloop.json"
+
+Observe = Callable[[Payload, str], Prediction]
+
+
+class WatchedFolder:
+    """Looks for new payloads in `config.folder`, each time `poll` is called."""
+
+    def __init__(self, config: SenseConfig, observe: Observe, *, templates: bool) -> None:
+        self._config = config
+        self._folder = Path(config.folder)
+        self._observe = observe
+        self._templates = templates
+        self._sizes: dict[Path, int] = {}  # of files seen at the last poll: one that still grows is not read
+
+    def poll(self) -> int:
+        """Answer every payload that came and has stopped growing; how many were answered."""
+        count = 0
+        for path in self._complete():
+            self._answer(path)
+            count += 1
+        return count
+
+    def _complete(self) -> Iterator[Path]:
+        sizes = {}
+        for path in sorted(self._folder.iterdir()):
+            if self._is_payload(path) and not _beside(path).exists():
+                sizes[path] = path.stat().st_size
+        before, self._sizes = self._sizes, sizes
+        yield from (path for path, size in sizes.items() if size > 0 and before.get(path) == size)
+
+    def _is_payload(self, path: Path) -> bool:
+        if path.suffix.lower() not in _KINDS or path.name.endswith(_ANSWER) or not path.is_file():
+            return False
+        return not (self._templates and path.stem.endswith(self._config.reference_suffix))
+
+    def _answer(self, path: Path) -> None:
+        try:
+            prediction = self._observe(self._payload(path), self._config.line)
+        except InputError as error:
+            _write(_beside(path), {"error": type(error).__name__, "detail": str(error)})
+            return
+        outputs = [msgspec.to_builtins(output) for output in prediction.outputs]
+        said = {"prediction": prediction.id, "version": prediction.version, "outputs": outputs}
+        _write(_beside(path), said)
+
+    def _payload(self, path: Path) -> Payload:
+        reference = self._reference(path) if self._templates else None
+        return Payload(_read(path), _KINDS[path.suffix.lower()], None if reference is None else _read(reference))
+
+    def _reference(self, path: Path) -> Path:
+        """The template of an image: the one for all, or the one beside it. TemplateError names what was sought."""
+        if self._config.reference:
+            return Path(self._config.reference)
+        stem = path.stem.removesuffix(self._config.image_suffix) + self._config.reference_suffix
+        for suffix in (path.suffix, *_KINDS):
+            if (beside := path.with_name(stem + suffix)).exists():
+                return beside
+        raise TemplateError(
+            f"{path.name} has no reference template: put {stem}{path.suffix} beside it, name one for all images in "
+            "[sense] reference, or set [inspection] reference = false. Then remove this file to try again."
+        )
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + _ANSWER)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+
+
+def _write(path: Path, said: dict[str, object]) -> None:
+    """Write in one step: whoever watches for answers never sees half of one."""
+    beside = path.with_name(path.name + ".part")
+    try:
+        beside.write_bytes(msgspec.json.format(msgspec.json.encode(said)))
+        os.replace(beside, path)
+    except OSError as error:
+        raise StoreError(f"{path} was not written: {error}") from error

@@ -1,0 +1,222 @@
+"""The command line: what a plant engineer types. Each command is one function; errors end in one sentence."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from importlib import resources
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from hotloop.config import LoopConfig, load
+from hotloop.errors import ConfigError, HotloopError, NotFoundError
+
+app = typer.Typer(
+    help="The high-density feedback loop: a model on the line gets better from each verdict.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+out = Console()
+err = Console(stderr=True)
+
+LoopFile = Annotated[Path, typer.Argument(help="The loop's settings.", metavar="LOOP.TOML")]
+OutFolder = Annotated[Path, typer.Option("--out", help="Where pictures and JSON go.")]
+
+
+def main() -> None:
+    """Run a command. What hotloop raises on purpose ends in one sentence and exit code 1."""
+    try:
+        app()
+    except HotloopError as error:
+        err.print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+@app.command()
+def init(path: Annotated[Path, typer.Argument(metavar="LOOP.TOML")] = Path("loop.toml")) -> None:
+    """Write a commented loop.toml with every setting."""
+    text = resources.files("hotloop").joinpath("loop.toml").read_text(encoding="utf-8")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConfigError(f"{path} is already there; it was not touched. Give another name.") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error}") from error
+    out.print(f"{path} written. Set what is yours, then: hotloop doctor {path} && hotloop up {path}", highlight=False)
+
+
+@app.command()
+def up(path: LoopFile = Path("loop.toml")) -> None:
+    """Start the hub, and the watched folder if there is one. Ctrl-C stops it; nothing is lost."""
+    from hotloop.adapters.folder import WatchedFolder
+    from hotloop.engine import Engine
+    from hotloop.hub.server import serve
+    from hotloop.loading import load_vertical
+    from hotloop.starting import import_labels
+    from hotloop.store.embedded import open_embedded
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    config = load(path)
+    with closing(Engine(config, load_vertical(config), open_embedded(config))) as engine:
+        import_labels(engine, _tracked)
+        engine.start()
+        stop = threading.Event()
+        if config.sense.folder:
+            reference = config.vertical == "inspection" and config.inspection.reference
+            watched = WatchedFolder(config.sense, engine.observe, templates=reference)
+            threading.Thread(target=_watch, args=(watched, config.sense.poll_s, stop), daemon=True).start()
+        serve(engine, config, lambda address: _say_up(address, config))
+        stop.set()
+
+
+def _watch(watched: Any, poll_s: float, stop: threading.Event) -> None:
+    """Poll until stopped. A disk that fails is said, and tried again."""
+    while not stop.wait(poll_s):
+        try:
+            watched.poll()
+        except HotloopError as error:
+            logging.getLogger("hotloop").warning("watched folder: %s", error)
+            stop.wait(2.0)
+
+
+def _say_up(address: str, config: LoopConfig) -> None:
+    out.print(f"[bold]hotloop[/] {config.name} is up at [cyan]{address}[/]", highlight=False)
+    out.print(f"  tokens   {Path(config.store.folder) / 'tokens.json'}  (send one as: Authorization: Bearer ...)")
+    out.print(f"  watching {config.sense.folder or 'no folder: images come by POST /v1/observations'}")
+    out.print(f"  verdicts POST {address}/v1/feedback     metrics {address}/metrics     API {address}/openapi.json")
+
+
+@app.command()
+def demo(
+    vertical: Annotated[str, typer.Argument(help="Which demo.")] = "inspection",
+    data: Annotated[Path | None, typer.Option("--data", help="A folder in DeepPCB layout instead of drawn boards.")] = None,
+    seconds: Annotated[float, typer.Option("--seconds", help="How long the lines run.")] = 100.0,
+    lines: Annotated[int, typer.Option("--lines", help="Simulated lines.")] = 2,
+    folder: OutFolder = Path("out/demo"),
+) -> None:
+    """Simulated lines, a hub and a verifier: watch the model get better."""
+    found = entry_points(group="hotloop.demos", name=vertical)
+    if not found:
+        names = ", ".join(sorted(p.name for p in entry_points(group="hotloop.demos"))) or "none"
+        raise ConfigError(f"there is no demo {vertical!r}; there are: {names}")
+    run: Callable[..., None] = next(iter(found)).load()
+    run(data=data, seconds=seconds, lines=lines, folder=folder)
+
+
+@app.command()
+def report(
+    path: LoopFile = Path("loop.toml"),
+    folder: OutFolder = Path("out/report"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """How the loop is doing, from its log: precision, recall, waterfall, TTI, with plots. The hub may be running."""
+    from hotloop.measure import plots, render
+    from hotloop.offline import report_of
+
+    made = report_of(load(path))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(made)))
+    plots.learning_curve(made, folder / "learning_curve.png")
+    plots.waterfall_chart(made, folder / "waterfall.png")
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(made).decode() + "\n")
+    else:
+        out.print(render(made), highlight=False, markup=False)
+        out.print(f"plots and JSON: {folder}", highlight=False)
+
+
+@app.command()
+def replay(
+    path: LoopFile = Path("loop.toml"),
+    delays: Annotated[str, typer.Option("--delays", help="What if feedback came so much later: seconds, with commas.")] = "",
+    to: Annotated[int, typer.Option("--to", help="Write the head of this version again, to --out.")] = 0,
+    folder: OutFolder = Path("out/replay"),
+) -> None:
+    """Learn the whole log again and compare each release; or replay it with feedback delayed."""
+    from hotloop.offline import rebuild, what_if
+
+    config = load(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    if delays:
+        table = Table("feedback delayed by", "precision", "recall", "F", title="what if feedback came later")
+        for curve in what_if(config, _numbers(delays), folder):
+            table.add_row(f"{curve.delay_s:g} s", *(f"{x:.3f}" for x in (curve.precision, curve.recall, curve.f_score)))
+        out.print(table)
+        out.print(f"curves: {folder / 'what_if.png'}", highlight=False)
+        return
+    rebuilt = rebuild(config, _tracked, to)
+    if to and rebuilt.head is None:
+        raise NotFoundError(f"the log has no release of version {to}; it goes up to {rebuilt.releases + 1}")
+    if rebuilt.head is not None:
+        target = folder / f"head-{to}.msgpack"
+        target.write_bytes(rebuilt.head)
+        out.print(f"version {to}: {target}", highlight=False)
+    out.print(
+        f"{rebuilt.records} records, {rebuilt.releases} releases made again in {rebuilt.seconds:.1f} s; "
+        f"{rebuilt.same} with the same digest, {rebuilt.releases - rebuilt.same} not "
+        f"(largest relative difference to the registry's {rebuilt.difference:.1e})",
+        highlight=False,
+    )
+    if rebuilt.difference > 1e-6:
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(path: LoopFile = Path("loop.toml")) -> None:
+    """Read every stored byte and say what is not as it was written. Exit code 1 if anything is not."""
+    from hotloop.offline import verify_all
+
+    findings = verify_all(load(path))
+    for finding in findings:
+        mark = "[green]ok[/] " if finding.good else "[red]BAD[/]"
+        out.print(f"{mark} {finding.what}: {finding.text}", highlight=False, soft_wrap=True)
+    if not all(finding.good for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(path: Annotated[Path | None, typer.Argument(metavar="LOOP.TOML")] = None) -> None:
+    """Check this machine, and a loop's settings if one is given. Says how to mend what is wrong."""
+    from hotloop.doctor import examine
+
+    table = Table("", "what", "found", "what to do", title="hotloop doctor")
+    marks = {"good": "[green]ok[/]", "warning": "[yellow]look[/]", "bad": "[red]BAD[/]"}
+    findings = list(examine(path))
+    for finding in findings:
+        table.add_row(marks[finding.state], finding.what, finding.found, finding.mend)
+    out.print(table)
+    if any(finding.state == "bad" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--delays takes seconds with commas between, such as 0,1800,86400; not {text!r}") from None
+    if any(not 0 <= number < 1e9 for number in numbers):
+        raise ConfigError("--delays takes seconds from 0 on")
+    return numbers
+
+
+def _tracked(items: Any, what: str, total: int) -> Any:
+    """A progress bar around an iterator."""
+    return track(items, description=what, total=total, console=err, transient=True)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    main()

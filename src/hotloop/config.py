@@ -1,0 +1,190 @@
+"""Every setting and limit, with its unit in its name and its default here. `loop.toml` overrides them.
+
+Lines of `loop.toml` are checked against these records: an unknown or ill-typed key is refused with its place.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from hotloop.errors import ConfigError
+
+Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+Positive = Annotated[int, Meta(ge=1)]
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Meta(ge=0.0)]
+
+_NAME = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of `loop.toml`."""
+
+
+class ImageLimits(Section, frozen=True):
+    """What an image may be before it is decoded."""
+
+    bytes_max: Positive = 16 * 2**20
+    pixels_max: Positive = 20_000_000  # 5,472 x 3,648, the largest common camera; decoded in < 256 MB
+    side_px_max: Positive = 20_000
+
+
+class InspectionConfig(Section, frozen=True):
+    """`[inspection]`: pictures in, boxes or a kind of the whole piece out."""
+
+    task: Literal["boxes", "image"] = "boxes"
+    start: str = "boards"  # "boards" (shipped), "none" (cold start), or the path of a model trained by oneself
+    labels: tuple[str, ...] = ()  # empty: those of the start model
+    reference: bool = True  # pieces are compared with a template
+    labelled: str = ""  # folder with labels to start from: COCO, YOLO, masks or DeepPCB
+    images: ImageLimits = ImageLimits()
+
+
+class VectorsConfig(Section, frozen=True):
+    """`[vectors]`: plain feature vectors in, one label out."""
+
+    labels: tuple[str, ...] = ()
+    columns: Annotated[int, Meta(ge=1, le=4096)] = 16
+    projected: Annotated[int, Meta(ge=0, le=4096)] = 0  # random ReLU features added to the plain ones
+    center: tuple[float, ...] = ()  # subtracted from each column
+    scale: tuple[float, ...] = ()  # each column is divided by it: its usual spread
+
+
+class LearnConfig(Section, frozen=True):
+    """`[learn]`: the reflex."""
+
+    ridge: Annotated[float, Meta(gt=0)] = 1.0  # λ: how much evidence it takes to leave the start model
+    batch_examples_max: Positive = 256  # examples that one update takes at most
+    seed: int = 0
+
+
+class GateConfig(Section, frozen=True):
+    """`[gate]`: when an update is refused."""
+
+    window_examples: Positive = 200  # the recent past that an update must not make worse
+    least_examples: Positive = 20  # below this the gate has no view and promotes
+    tolerance: Share = 0.02  # mean loss (0 to 1) by which the recent past may get worse
+    alpha: Annotated[float, Meta(gt=0, lt=1)] = 0.05  # chance of refusing an update that is not worse than that
+
+
+class RolloutConfig(Section, frozen=True):
+    """`[rollout]`: how releases go out."""
+
+    interval_s: Seconds = 0.05  # least time between two reflex releases
+    retained_models: Positive = 256  # reflex heads kept whole; older ones are rebuilt from the log
+
+
+class SenseConfig(Section, frozen=True):
+    """`[sense]`: where payloads come from besides HTTP."""
+
+    folder: str = ""  # watched for images; "" is none
+    reference_suffix: str = "_temp"  # X_test.png is compared with X_temp.png
+    image_suffix: str = "_test"  # stripped from a name before the reference's suffix is put
+    reference: str = ""  # one template for every image; "" looks for one beside the image
+    poll_s: Annotated[float, Meta(ge=0.01)] = 0.2
+    line: Name = "line-1"
+
+
+class HubConfig(Section, frozen=True):
+    """`[hub]`: the server and its limits."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8420
+    body_bytes_max: Positive = 32 * 2**20
+    json_bytes_max: Positive = 4 * 2**20
+    events_max: Positive = 1000  # in one request
+    requests_max: Positive = 64  # under way at once; more are answered 503 with Retry-After
+    streams_max: Positive = 512  # lines that follow releases at once
+    follow_s: Annotated[float, Meta(gt=0, le=300)] = 15.0  # a stream says that it lives at least this often
+
+
+class StoreConfig(Section, frozen=True):
+    """`[store]`: the log, the lake, the registry."""
+
+    folder: str = "hotloop-data"
+    group_commit_s: Seconds = 0.002  # how long an append may wait for others to share its sync
+    pending_events_max: Positive = 20_000  # appended but not yet durable; more raise OverloadError
+    free_bytes_min: Positive = 64 * 2**20  # below this, new images are refused before the log is
+
+
+class JoinConfig(Section, frozen=True):
+    """`[join]`: predictions and feedback that wait for each other."""
+
+    entries_max: Positive = 100_000  # kept in memory; older ones are looked up in the log
+    feedback_max: Positive = 64  # feedbacks on one prediction; more are kept in the log but not learned
+
+
+class LoopConfig(Section, frozen=True):
+    """The whole of `loop.toml`."""
+
+    name: Name = "loop"
+    vertical: str = "inspection"
+    site: Name = "site-1"
+    inspection: InspectionConfig = InspectionConfig()
+    vectors: VectorsConfig = VectorsConfig()
+    options: dict[str, Any] = {}  # settings of verticals that are not hotloop's own
+    sense: SenseConfig = SenseConfig()
+    join: JoinConfig = JoinConfig()
+    learn: LearnConfig = LearnConfig()
+    gate: GateConfig = GateConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    hub: HubConfig = HubConfig()
+    store: StoreConfig = StoreConfig()
+
+
+def load(path: Path) -> LoopConfig:
+    """Read `loop.toml`. Relative folders in it are relative to the file's own. ConfigError names key and place."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is not there. Write one with: hotloop init {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    return resolve(parse(text, str(path)), path.resolve().parent)
+
+
+def parse(text: str, name: str = "loop.toml") -> LoopConfig:
+    """The settings in `text`. ConfigError says which key of `name` is wrong, and how."""
+    try:
+        return msgspec.convert(tomllib.loads(text), LoopConfig)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name} is not TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        where = str(error).replace("`$.", "`")
+        raise ConfigError(f"{name}: {where}. `hotloop init` writes every key with its meaning.") from error
+
+
+def resolve(config: LoopConfig, base: Path) -> LoopConfig:
+    """Make the paths in `config` absolute, seen from `base`."""
+
+    def at(text: str) -> str:
+        return str((base / text).resolve()) if text else ""
+
+    start = config.inspection.start
+    return msgspec.structs.replace(
+        config,
+        store=msgspec.structs.replace(config.store, folder=at(config.store.folder)),
+        sense=msgspec.structs.replace(
+            config.sense, folder=at(config.sense.folder), reference=at(config.sense.reference)
+        ),
+        inspection=msgspec.structs.replace(
+            config.inspection,
+            labelled=at(config.inspection.labelled),
+            start=start if start in ("boards", "none") else at(start),
+        ),
+    )
+
+
+def check_name(text: str, what: str) -> str:
+    """`text` if it can name a line, a device, a reviewer; else ConfigError."""
+    if not _NAME.match(text):
+        raise ConfigError(
+            f"{what} {text[:80]!r} is no name: use 1 to 64 letters, digits, '.', '_' or '-', a letter or digit first"
+        )
+    return text

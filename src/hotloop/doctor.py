@@ -1,0 +1,156 @@
+"""Is this machine, and this loop.toml, fit to run? Each finding says what was found and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import apsw
+import onnxruntime
+
+from hotloop.config import LoopConfig, load
+from hotloop.errors import HotloopError
+from hotloop.loading import load_vertical
+
+_SQLITE_LEAST = (3, 51, 3)  # earlier ones can corrupt a WAL that two connections checkpoint at once
+_SYNC_S_MAX = 0.05
+_CLOCK_LEAST = 1_700_000_000  # a clock before 2023 was never set
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    state: Literal["good", "warning", "bad"]
+    what: str
+    found: str
+    mend: str = ""
+
+
+def examine(path: Path | None) -> Iterator[Finding]:
+    """Everything about the machine; and about the loop of `path`, if one is given."""
+    yield _python()
+    yield _sqlite()
+    yield _runtime()
+    yield _clock()
+    if path is None:
+        return
+    try:
+        config = load(path)
+    except HotloopError as error:
+        yield Finding("bad", str(path), str(error), "correct it, or write a new one: hotloop init")
+        return
+    yield Finding("good", str(path), f"loop {config.name}, vertical {config.vertical}, site {config.site}")
+    checks: list[Callable[[LoopConfig], Finding]] = [_folder, _space, _sync, _port, _watched, _vertical]
+    for check in checks:
+        yield check(config)
+
+
+def _python() -> Finding:
+    found = f"Python {sys.version.split()[0]}, hotloop {version('hotloop')}, {os.cpu_count()} processors"
+    return Finding("good", "Python", found)
+
+
+def _sqlite() -> Finding:
+    found = apsw.sqlite_lib_version()
+    if tuple(int(part) for part in found.split(".")) < _SQLITE_LEAST:
+        return Finding("bad", "SQLite", found, "a crash can corrupt its log: pip install -U apsw")
+    return Finding("good", "SQLite", found)
+
+
+def _runtime() -> Finding:
+    providers = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
+    return Finding("good", "ONNX Runtime", f"{onnxruntime.__version__}: {', '.join(providers)}")
+
+
+def _clock() -> Finding:
+    now = time.time()
+    shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
+    if now < _CLOCK_LEAST:
+        return Finding("warning", "clock", shown, "it was never set: times in reports will be wrong; order will not")
+    return Finding("good", "clock", shown)
+
+
+def _folder(config: LoopConfig) -> Finding:
+    folder = Path(config.store.folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+    except OSError as error:
+        return Finding("bad", "store", f"{folder}: {error.strerror}", "give [store] folder a place that can be written")
+    return Finding("good", "store", str(folder))
+
+
+def _space(config: LoopConfig) -> Finding:
+    folder = _existing(Path(config.store.folder))
+    free = shutil.disk_usage(folder).free
+    found = f"{free / 2**30:.1f} GiB free"
+    if free < config.store.free_bytes_min:
+        return Finding("bad", "disk", found, "new images are refused: make room, or lower [store] free_bytes_min")
+    if free < 16 * config.store.free_bytes_min:
+        return Finding("warning", "disk", found, "little room: a line of 10,000 images an hour takes some 2 GB a day")
+    return Finding("good", "disk", found)
+
+
+def _sync(config: LoopConfig) -> Finding:
+    """How long a sync takes here: it is what a verdict waits for before it is acknowledged."""
+    with tempfile.NamedTemporaryFile(dir=_existing(Path(config.store.folder))) as file:
+        took = []
+        for _ in range(20):
+            start = time.perf_counter()
+            file.write(b"x" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+            took.append(time.perf_counter() - start)
+    median = sorted(took)[len(took) // 2]
+    found = f"{1000 * median:.1f} ms a sync"
+    if median > _SYNC_S_MAX:
+        return Finding("warning", "disk speed", found, "verdicts are acknowledged this late: use an SSD")
+    return Finding("good", "disk speed", found)
+
+
+def _port(config: LoopConfig) -> Finding:
+    place = f"{config.hub.host}:{config.hub.port}"
+    with socket.socket(socket.AF_INET6 if ":" in config.hub.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((config.hub.host, config.hub.port))
+        except OSError as error:
+            return Finding("bad", "port", f"{place}: {error.strerror}", "stop what listens there, or set [hub] port")
+    return Finding("good", "port", f"{place} is free")
+
+
+def _watched(config: LoopConfig) -> Finding:
+    if not config.sense.folder:
+        return Finding("good", "watched folder", "none: images come by HTTP")
+    if not Path(config.sense.folder).is_dir():
+        return Finding("bad", "watched folder", f"{config.sense.folder} is not there", "make it, or set [sense] folder")
+    return Finding("good", "watched folder", config.sense.folder)
+
+
+def _vertical(config: LoopConfig) -> Finding:
+    start = time.perf_counter()
+    try:
+        vertical = load_vertical(config)
+    except HotloopError as error:
+        return Finding("bad", config.vertical, str(error), "correct its settings")
+    head = vertical.start()
+    found = f"{len(head.labels)} labels, {head.weights.shape[0]} features, loaded in {time.perf_counter() - start:.1f} s"
+    return Finding("good", config.vertical, found)
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    while not folder.is_dir():
+        folder = folder.parent
+    return folder

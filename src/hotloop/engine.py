@@ -1,0 +1,350 @@
+"""The system on one page: sense -> predict -> feedback -> join -> learn -> gate -> rollout -> (predict).
+
+Everything that happens goes through one log. `observe`, `feedback` and `record` write to it and may be called
+from many threads; `turn` reads on from where it was, and is the only one that changes a model.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from hotloop.config import LoopConfig, check_name
+from hotloop.errors import CorruptError, NotFoundError, StoreError
+from hotloop.feedback import check_feedback
+from hotloop.lineage import Lineage, Update
+from hotloop.measure import Measures, Metrics, Report
+from hotloop.ports import Ports, Vertical
+from hotloop.predict import Predictor, pack_head
+from hotloop.recovery import recover
+from hotloop.rollout import as_release, next_release, wait_s
+from hotloop.types import (
+    Body,
+    Change,
+    Event,
+    Feedback,
+    Judgement,
+    Live,
+    Model,
+    Notice,
+    Observation,
+    Payload,
+    Prediction,
+    Record,
+    Release,
+)
+
+_READ_MAX = 1000  # records a turn reads at once
+_RETRY_S = 0.5  # how long the turn waits after the disk failed it
+_LOCAL_LINES_MAX = 1000
+_SNAPSHOT_EVERY = 500  # updates between two snapshots: what a restart has to learn again at most
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """A feedback is durable at `offset`. `known` is False while its prediction is not: it waits for it."""
+
+    offset: int
+    known: bool
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """How the loop stands. `behind`: records not taken yet; `held`: verdicts that the gate holds back."""
+
+    loop: str
+    site: str
+    version: int
+    labels: tuple[str, ...]
+    offset: int
+    behind: int
+    held: int
+    trouble: str
+    lines: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Conclusion:
+    """The events that say what an update came to, with their keys, and the release they are about."""
+
+    events: tuple[Event, ...]
+    release: Release | None = None
+    model: Model | None = None
+
+
+class Engine:
+    """One loop. Give it its settings, its vertical and its ports; `start` lets it turn by itself."""
+
+    def __init__(self, config: LoopConfig, vertical: Vertical, ports: Ports) -> None:
+        self.config = config
+        self.vertical = vertical
+        self.ports = ports
+        self.log, self.lake, self.registry, self.channel = ports.log, ports.lake, ports.registry, ports.channel
+        self.clock = ports.clock
+        self.measures = Measures()
+        self.metrics = Metrics()
+        self.measuring = threading.Lock()  # Measures and Metrics have no lock of their own
+        self._laps: dict[str, float] = {}
+        self._lineage = Lineage(vertical, config, self.log.about, self._lap)
+        self._sequence = self.log.last() + 1  # above every key the hub has used: each took an offset
+        self._numbering = threading.Lock()
+        self._turning = threading.Lock()
+        self._awake = threading.Event()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._local: set[str] = set()  # lines that the hub itself predicts for
+        self._unsaid: _Conclusion | None = None  # what the disk did not take yet
+        self._updates = 0
+        self._released_s = -1e9
+        self.trouble = ""  # what keeps the loop from turning, if anything does
+        self.model = recover(self._lineage, ports, vertical, self._seen)
+        self._predictor = Predictor(vertical)
+        self._predictor.install(self.model)
+        self.channel.publish(as_release(self.model), self.model)
+
+    # sense -> predict
+
+    def observe(
+        self, payload: Payload, line: str, reference: str | None = None, key: tuple[str, int] | None = None
+    ) -> Prediction:
+        """Predict a payload here and now, and keep both.
+
+        `reference` is the digest of a template sent before; `key` the sender's (device, sequence), if it has one.
+        """
+        check_name(line, "line")
+        if reference is not None and payload.reference is None:
+            payload = msgspec.structs.replace(payload, reference=self.lake.get(reference))
+        sensed_at = self.clock.now()
+        proposals = self.vertical.propose(payload)
+        blobs = [payload.data] if payload.reference is None else [payload.data, payload.reference]
+        digests = self.lake.put(blobs)
+        device, sequence = key or ("hub", self._next())
+        observation = Observation(
+            id=f"{device}:{sequence}",
+            site=self.config.site,
+            line=line,
+            at=sensed_at,
+            digest=digests[0],
+            reference=None if payload.reference is None else digests[1],
+        )
+        self._serve(line)
+        prediction = self._predictor.answer(observation.id, observation, proposals, self.clock.now())
+        self.log.append([Event(device, sequence, prediction)])
+        self._awake.set()
+        return prediction
+
+    # feedback
+
+    def record(self, events: Sequence[Event]) -> list[int]:
+        """Make events of lines and reviewers durable; their offsets. Only then are they acknowledged."""
+        for event in events:
+            if isinstance(event.body, Feedback):
+                check_feedback(event.body, self.labels)
+        offsets = self.log.append(events)
+        self._awake.set()
+        return offsets
+
+    def feedback(self, feedback: Feedback, device: str = "hub", sequence: int | None = None) -> Receipt:
+        """Take one feedback. With a device and sequence of the sender's it may be sent again safely."""
+        number = self._next() if sequence is None else sequence
+        offset = self.record([Event(device, number, feedback)])[0]
+        known = any(isinstance(r.event.body, Prediction) for r in self.log.about(feedback.prediction))
+        return Receipt(offset, known)
+
+    def acknowledge(self, live: Live) -> None:
+        """A line says which version it answers with."""
+        self.channel.acknowledge(live)
+        self.log.append([self._event(live)])
+        self._awake.set()
+
+    # join -> learn -> gate -> rollout
+
+    def turn(self) -> Release | None:
+        """One turn of the loop: take what is new in the log, learn it, judge it, release it."""
+        with self._turning:
+            if self._unsaid is not None:
+                return self._publish(self._unsaid)
+            for record in self._read():
+                self._take(record)
+                if self._lineage.waiting >= self.config.learn.batch_examples_max:
+                    break
+            self._laps = {"joined": self.clock.now()}
+            update = self._lineage.update()
+            return None if update is None else self._publish(self._concluded(update))
+
+    def _read(self) -> list[Record]:
+        """What the log has that this engine has not taken. A rotten record is named and passed over."""
+        try:
+            return self.log.read(self._lineage.offset, _READ_MAX)
+        except CorruptError as error:
+            self.log.append([self._event(Notice(subject="log", text=str(error), at=self.clock.now()))])
+            self._lineage.offset = max(error.offsets, default=self.log.last())
+            return []
+
+    def _take(self, record: Record) -> None:
+        self._seen(record, self._lineage.take(record))
+
+    def _seen(self, record: Record, change: Change | None) -> None:
+        """measure: count a record, and how the prediction turned out if the record says so."""
+        with self.measuring:
+            self.metrics.record(record, self.measures.add(record))
+            if change is not None and change.after is not None:
+                outcomes = self.vertical.outcomes(change.after.prediction.outputs, change.after)
+                self.measures.judged(change.after, outcomes, record)
+
+    def _concluded(self, update: Update) -> _Conclusion:
+        """What is said of an update: the judgement, and the release with its model if there is one."""
+        now = self.clock.now()
+        judgement = Judgement(
+            candidate=self._lineage.version if update.head is not None else self.model.version + 1,
+            champion=self.model.version,
+            decision=update.decision,
+            reason=update.finding.reason,
+            count=update.finding.count,
+            difference=update.finding.difference,
+            e_value=update.finding.e_value,
+            learned_to=self._lineage.offset,
+            refused=update.refused,
+            singly=update.singly,
+            at=now,
+        )
+        if update.head is None:
+            return _Conclusion((self._event(judgement),))
+        model = msgspec.structs.replace(
+            self.model,
+            version=self._lineage.version,
+            parent=self.model.version,
+            tier="reflex",
+            head=pack_head(update.head),
+            learned_to=self._lineage.offset,
+            at=now,
+        )
+        laps = {f"{stage}_at": at for stage, at in self._laps.items()}
+        release = msgspec.structs.replace(next_release(model, judgement), **laps)
+        return _Conclusion((self._event(judgement), self._event(release)), release, model)
+
+    def _publish(self, said: _Conclusion) -> Release | None:
+        """Log first, then tell. What the disk does not take is kept, and said again under the same keys."""
+        self._unsaid = said
+        self.log.append(said.events)
+        if said.model is not None and said.release is not None:
+            if self.registry.latest() < said.model.version:
+                self.registry.add(said.model)
+            self.model = said.model
+            self._predictor.install(said.model)
+            self.channel.publish(said.release, said.model)
+            for line in tuple(self._local):
+                self.acknowledge(Live(line=line, version=said.model.version, at=self.clock.now()))
+        self._unsaid = None
+        self._released_s = self.clock.monotonic()
+        self._updates += 1
+        if self._updates % _SNAPSHOT_EVERY == 0:
+            self.ports.snapshots.save(self._lineage.state())
+        return said.release
+
+    # by itself
+
+    def start(self) -> None:
+        """Turn whenever there is something new, in a thread of its own, until `close`."""
+        self._thread = threading.Thread(target=self._run, name="hotloop-turn", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._awake.wait()
+            self._awake.clear()
+            pause = wait_s(self._released_s, self.clock.monotonic(), self.config.rollout)
+            if self._closing.wait(pause):
+                return
+            try:
+                while self.turn() is not None or self.behind:
+                    if self._closing.wait(wait_s(self._released_s, self.clock.monotonic(), self.config.rollout)):
+                        return
+            except StoreError as error:  # a full disk: nothing acknowledged is lost; go on when there is room
+                self.trouble = str(error)
+                self._closing.wait(_RETRY_S)
+                self._awake.set()
+            else:
+                self.trouble = ""
+
+    def close(self) -> None:
+        """Finish the turn under way, keep a snapshot, release every port."""
+        self._closing.set()
+        self._awake.set()
+        if self._thread is not None:
+            self._thread.join()
+        with self._turning:
+            if self._lineage.waiting == 0:
+                self.ports.snapshots.save(self._lineage.state())
+            self.channel.close()
+            self.lake.close()
+            self.registry.close()
+            self.log.close()
+
+    # what can be asked
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that verdicts may use."""
+        return self._predictor.head.labels
+
+    @property
+    def held(self) -> int:
+        """Verdicts that the gate holds back."""
+        return self._lineage.held
+
+    def report(self) -> Report:
+        """Every measure, as of now."""
+        with self.measuring:
+            return self.measures.report(self.config.name)
+
+    def snapshot(self) -> Status:
+        """How the loop stands."""
+        return Status(
+            loop=self.config.name,
+            site=self.config.site,
+            version=self.model.version,
+            labels=self.labels,
+            offset=self.log.last(),
+            behind=self.log.last() - self._lineage.offset,
+            held=self._lineage.held,
+            trouble=self.trouble,
+            lines=dict(self.channel.lines()),
+        )
+
+    def metrics_text(self) -> str:
+        """Prometheus exposition."""
+        with self.measuring:
+            self.metrics.refresh(self.measures.report(self.config.name))
+            return self.metrics.text().decode()
+
+    @property
+    def behind(self) -> bool:
+        """Whether the log has something that was not taken yet."""
+        return self.log.last() > self._lineage.offset
+
+    def trace(self, prediction: str) -> list[Record]:
+        """Everything that is logged about a prediction. NotFoundError."""
+        records = self.log.about(prediction)
+        if not records:
+            raise NotFoundError(f"no prediction {prediction[:100]!r} is known here, and no feedback on one")
+        return records
+
+    def _event(self, body: Body) -> Event:
+        return Event("hub", self._next(), body)
+
+    def _next(self) -> int:
+        """The hub's next sequence number."""
+        with self._numbering:
+            self._sequence += 1
+            return self._sequence
+
+    def _serve(self, line: str) -> None:
+        """Remember a line that the hub predicts for: the hub acknowledges releases in its place."""
+        if line not in self._local and len(self._local) < _LOCAL_LINES_MAX:
+            self._local.add(line)
+            self.acknowledge(Live(line=line, version=self.model.version, at=self.clock.now()))
+
+    def _lap(self, stage: str) -> None:
+        self._laps[f"{stage}"] = self.clock.now()

@@ -1,0 +1,170 @@
+"""Releases to the lines as server-sent events: one thread watches the channel, every stream shares its bytes.
+
+A line needs no thread here. A slow line skips what it missed: each stream is sent the newest model only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+
+from hotloop.errors import HotloopError, OverloadError
+from hotloop.ports import Channel
+from hotloop.types import Model
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+KEEP_ALIVE = b": the hub lives\n\n"
+_WATCH_S = 1.0  # how long the watcher waits at once
+_PAUSE_S = 0.01  # between two waits that found nothing: a closed channel answers at once
+_log = logging.getLogger(__name__)
+
+
+def frame(model: Model) -> bytes:
+    """A model as one server-sent event."""
+    return b"id: %d\nevent: model\ndata: %b\n\n" % (model.version, msgspec.json.encode(model))
+
+
+class Listener:
+    """One open stream: `changed` is set when there is something newer, or when it should end."""
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+        self.ended = False
+
+    def end(self) -> None:
+        """Let the stream end."""
+        self.ended = True
+        self.changed.set()
+
+
+class Broadcast:
+    """The newest model, serialised once, for every stream. Used from the event loop's thread only."""
+
+    def __init__(self, channel: Channel, streams_max: int) -> None:
+        self._channel = channel
+        self._streams_max = streams_max
+        self._listeners: set[Listener] = set()
+        self._watcher: threading.Thread | None = None
+        self._stop = threading.Event()
+        self.version = 0
+        self.frame = b""
+
+    def __len__(self) -> int:
+        return len(self._listeners)
+
+    def listen(self) -> Listener:
+        """A new stream. OverloadError when there are `streams_max` already, or the hub stops."""
+        if self._stop.is_set():
+            raise OverloadError("the hub is stopping: connect again shortly", retry_after_s=2.0)
+        if len(self._listeners) >= self._streams_max:
+            raise OverloadError(
+                f"{self._streams_max} lines follow already (`hub.streams_max`): raise it, or add a hub",
+                retry_after_s=5.0,
+            )
+        if self._watcher is None:
+            loop = asyncio.get_running_loop()
+            self._watcher = threading.Thread(
+                target=self._watch, args=(loop,), name="hub-releases", daemon=True
+            )
+            self._watcher.start()
+        listener = Listener()
+        self._listeners.add(listener)
+        return listener
+
+    def leave(self, listener: Listener) -> None:
+        """A stream has ended."""
+        self._listeners.discard(listener)
+
+    def close(self) -> None:
+        """End every stream and the watcher."""
+        self._stop.set()
+        for listener in self._listeners:
+            listener.end()
+
+    def _offer(self, version: int, data: bytes) -> None:
+        """A newer model, told to every stream."""
+        self.version, self.frame = version, data
+        for listener in self._listeners:
+            listener.changed.set()
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Follow the channel as one line would, in a thread of its own, until closed."""
+        after = 0
+        while not self._stop.is_set():
+            try:
+                model = self._channel.follow("hub", after, _WATCH_S)
+            except HotloopError as error:
+                _log.warning("the channel cannot be followed, lines get no releases until it can: %s", error)
+                self._stop.wait(_WATCH_S)
+                continue
+            if model is None:
+                self._stop.wait(_PAUSE_S)
+                continue
+            after = model.version
+            try:
+                loop.call_soon_threadsafe(self._offer, model.version, frame(model))
+            except RuntimeError:  # the loop is closed: nobody listens any more
+                return
+
+
+async def send_stream(broadcast: Broadcast, after: int, alive_s: float, receive: Receive, send: Send) -> None:
+    """Send models above version `after` until the line goes or the hub stops.
+
+    A line that takes nothing for two keep-alive times is let go: it will come back.
+    """
+    listener = broadcast.listen()
+    gone = asyncio.ensure_future(_disconnected(receive, listener))
+    try:
+        async with asyncio.timeout(2 * alive_s):
+            await send(_START)
+        while not listener.ended:
+            data = KEEP_ALIVE
+            if broadcast.version > after:
+                after, data = broadcast.version, broadcast.frame
+            elif await _changed(listener, alive_s):
+                continue
+            async with asyncio.timeout(2 * alive_s):
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    except TimeoutError:
+        _log.info("a line took nothing for %.0f s: its stream is closed", 2 * alive_s)
+    finally:
+        gone.cancel()
+        broadcast.leave(listener)
+
+
+_START: Message = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [
+        (b"content-type", b"text/event-stream"),
+        (b"cache-control", b"no-store"),
+        (b"x-accel-buffering", b"no"),
+    ],
+}
+
+
+async def _changed(listener: Listener, alive_s: float) -> bool:
+    """Wait for something newer; False after `alive_s` without."""
+    try:
+        async with asyncio.timeout(alive_s):
+            await listener.changed.wait()
+    except TimeoutError:
+        return False
+    listener.changed.clear()
+    return True
+
+
+async def _disconnected(receive: Receive, listener: Listener) -> None:
+    """End the listener when its line has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    listener.end()

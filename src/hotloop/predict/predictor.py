@@ -1,0 +1,63 @@
+"""What a line answers with: a vertical's backbone and the newest head, swapped between two pieces."""
+
+from __future__ import annotations
+
+from hotloop.errors import ModelError
+from hotloop.ports import Vertical
+from hotloop.predict.head import unpack_head
+from hotloop.types import Head, Model, Observation, Output, Payload, Prediction, Proposals
+
+
+class Predictor:
+    """Predicts with one version at a time. `install` may be called from another thread than `predict`."""
+
+    def __init__(self, vertical: Vertical) -> None:
+        self._vertical = vertical
+        # One tuple, so that a swap is one assignment: no prediction mixes two versions.
+        self._current: tuple[int, Head] = (0, vertical.start())
+
+    @property
+    def version(self) -> int:
+        """The version it answers with."""
+        return self._current[0]
+
+    @property
+    def head(self) -> Head:
+        """The head it answers with."""
+        return self._current[1]
+
+    def install(self, model: Model) -> bool:
+        """Answer with `model` from now on; False if it is not newer. ModelError if it does not fit."""
+        if model.version <= self.version:
+            return False
+        head = unpack_head(model.head)
+        if head.weights.shape[0] != self.head.weights.shape[0]:
+            raise ModelError(
+                f"version {model.version} has a head for {head.weights.shape[0]} features, "
+                f"but this line's backbone gives {self.head.weights.shape[0]}: it stays at version {self.version}"
+            )
+        self._current = (model.version, head)
+        return True
+
+    def predict(self, key: str, observation: Observation, payload: Payload, at: float) -> Prediction:
+        """Sense and answer. `key` is the prediction's id. InputError if the payload cannot be read."""
+        return self.answer(key, observation, self._vertical.propose(payload), at)
+
+    def answer(self, key: str, observation: Observation, proposals: Proposals, at: float) -> Prediction:
+        """The prediction for proposals that were made before (by a backbone elsewhere, or in a replay)."""
+        version, head = self._current
+        outputs = self._vertical.answer(proposals, head)
+        return Prediction(
+            id=key,
+            observation=observation,
+            version=version,
+            outputs=outputs,
+            confidence=confidence(outputs),
+            proposals=proposals,
+            at=at,
+        )
+
+
+def confidence(outputs: tuple[Output, ...]) -> float:
+    """The lowest score among what was said: a piece is as sure as its least sure output. 1.0 if nothing was."""
+    return min((output.score for output in outputs), default=1.0)

@@ -1,0 +1,1 @@
+"""sense: bytes from a sensor -> Observation."""

@@ -1,0 +1,54 @@
+"""Labels to start from go through the loop like anything else, once each.
+
+Each piece is predicted and then verified by the reviewer "labels", so that what was learned from it can be traced,
+judged and unlearned like any verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, runtime_checkable
+
+from hotloop.engine import Engine
+from hotloop.types import Claim, Feedback, Payload, digest
+
+REVIEWER = "labels"
+_TURN_EVERY = 16  # pieces between two turns of the loop
+
+Tracked = Callable[[Any, str, int], Iterable[Any]]
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """A vertical that has labels to start from."""
+
+    def labelled(self) -> list[Callable[[], tuple[Payload, tuple[Claim, ...]]]]:
+        """The pieces, each read when it is called: its payload, and all that is there."""
+        ...
+
+
+def import_labels(engine: Engine, tracked: Tracked) -> int:
+    """Learn the pieces that the vertical has labels for and the log has not; how many were new."""
+    if not isinstance(engine.vertical, Labelled):
+        return 0
+    pieces = engine.vertical.labelled()
+    count = 0
+    for read in tracked(pieces, "learning the labels to start from", len(pieces)):
+        payload, claims = read()
+        count += _learned(engine, payload, claims)
+        if count % _TURN_EVERY == 0:
+            engine.turn()
+    while engine.turn() is not None or engine.behind:
+        pass
+    return count
+
+
+def _learned(engine: Engine, payload: Payload, claims: tuple[Claim, ...]) -> int:
+    """Predict and verify one piece under keys made of its content; 0 if the log has it."""
+    sequence = 2 * int(digest(payload.data)[:14], 16)
+    if engine.log.about(f"{REVIEWER}:{sequence}"):
+        return 0
+    prediction = engine.observe(payload, REVIEWER, key=(REVIEWER, sequence))
+    given = Feedback(prediction=prediction.id, reviewer=REVIEWER, claims=claims, at=engine.clock.now())
+    engine.feedback(given, REVIEWER, sequence + 1)
+    return 1

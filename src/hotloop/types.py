@@ -1,0 +1,265 @@
+"""The words of hotloop, in the order in which things happen. One word a concept.
+
+    Observation -> Prediction -> Feedback -> Example -> Model -> Judgement -> Release -> Live
+
+All are immutable records (msgspec), so that they can be logged, sent and compared as they are.
+Times are seconds since 1970 UTC by the clock of the device that wrote them: they are shown and
+measured, never used to put things in order. Order is the log's offset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from hotloop.errors import ModelError
+
+Floats: TypeAlias = NDArray[np.float64]
+Region: TypeAlias = tuple[float, ...]  # (x1, y1, x2, y2) in pixels for boxes; a vertical may use another form
+Tier: TypeAlias = Literal["start", "reflex", "refresh", "consolidate", "rollback"]
+
+
+def digest(data: bytes) -> str:
+    """The content digest of `data`: 64 hex digits of SHA-256."""
+    return hashlib.sha256(data).hexdigest()
+
+
+class Payload(msgspec.Struct, frozen=True):
+    """What a sensor gives: bytes of `media_type`, and the reference they are compared with, if any."""
+
+    data: bytes
+    media_type: str = "application/octet-stream"
+    reference: bytes | None = None
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """Something was sensed: where, when, and the digest of its bytes (the bytes are in the lake)."""
+
+    id: str
+    site: str
+    line: str
+    at: float
+    digest: str
+    reference: str | None = None  # digest of the reference's bytes
+
+
+class Proposals(msgspec.Struct, frozen=True):
+    """What the backbone found worth judging: one row of features each.
+
+    `data` is a C-ordered little-endian array (rows, columns) of float16 ("f2") or float32 ("f4"): the log
+    carries it, so that a model can be rebuilt from the log alone. `regions` has one entry a row, or none where
+    the row is the whole piece.
+    """
+
+    rows: int
+    columns: int
+    data: bytes
+    regions: tuple[Region, ...] = ()
+    kind: Literal["f2", "f4"] = "f2"
+
+    def array(self) -> Floats:
+        """The features as float64 (rows, columns). ModelError if `data` is not of that size."""
+        size = self.rows * self.columns * (2 if self.kind == "f2" else 4)
+        if self.rows < 0 or self.columns < 0 or len(self.data) != size:
+            raise ModelError(
+                f"proposals of {self.rows} x {self.columns} {self.kind} take {size} bytes, not {len(self.data)}"
+            )
+        flat = np.frombuffer(self.data, dtype=f"<{self.kind}")
+        return flat.reshape(self.rows, self.columns).astype(np.float64)
+
+
+class Output(msgspec.Struct, frozen=True):
+    """One thing the model says: a label with its score in [0, 1], where, and which proposal it came from."""
+
+    label: str
+    score: float
+    region: Region | None = None
+    proposal: int = 0
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag="prediction"):
+    """What a model said of an observation. `propensity`: the probability with which it was chosen to be said."""
+
+    id: str
+    observation: Observation
+    version: int
+    outputs: tuple[Output, ...]
+    confidence: float
+    proposals: Proposals
+    propensity: float = 1.0
+    at: float = 0.0
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """One statement of a feedback.
+
+    About an output (`output` is its index): `label` is what it truly is, None that there is nothing (a false
+    alarm). About something the model did not list: `output` is None, with a label and, for boxes, a region.
+    `value` carries a measurement or reward.
+    """
+
+    output: int | None = None
+    label: str | None = None
+    region: Region | None = None
+    value: float | None = None
+
+
+class Feedback(msgspec.Struct, frozen=True, kw_only=True, tag="feedback"):
+    """What someone, or a sensor, found out about a prediction.
+
+    `complete` says that the claims are all there is: what they do not mention is not there.
+    """
+
+    prediction: str
+    reviewer: str
+    claims: tuple[Claim, ...]
+    kind: Literal["verdict", "measurement", "reward"] = "verdict"
+    complete: bool = True
+    at: float = 0.0
+    evidence: str = ""
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True, tag="judgement"):
+    """What the gate found on a candidate against the champion, with its evidence in words."""
+
+    candidate: int
+    champion: int
+    decision: Literal["promote", "hold", "refuse"]
+    reason: str
+    count: int  # verified examples that both were judged on
+    difference: float  # mean loss of the candidate less the champion's; below 0 is better
+    e_value: float  # evidence that the candidate is worse (an e-value: 20 is 1 in 20 by chance)
+    learned_to: int  # the candidate has seen the log up to this offset
+    refused: tuple[int, ...] = ()  # offsets of the feedback that was held back
+    singly: bool = False  # the group was refused as a whole and then tried verdict by verdict
+    at: float = 0.0
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True, tag="release"):
+    """A model version on its way to the lines. It has learned all feedback up to offset `learned_to`."""
+
+    version: int
+    parent: int
+    tier: Tier
+    digest: str
+    learned_to: int
+    stage: Literal["shadow", "canary", "wave", "everywhere", "rolled back"] = "everywhere"
+    joined_at: float = 0.0
+    learned_at: float = 0.0
+    gated_at: float = 0.0
+    at: float = 0.0
+
+
+class Live(msgspec.Struct, frozen=True, kw_only=True, tag="live"):
+    """A line's own acknowledgement that it now answers with `version`."""
+
+    line: str
+    version: int
+    at: float = 0.0
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True, tag="notice"):
+    """Something an operator should read later: a setting changed, a store was repaired, a ceiling was met."""
+
+    subject: str
+    text: str
+    at: float = 0.0
+
+
+Body: TypeAlias = Prediction | Feedback | Judgement | Release | Live | Notice
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One entry of the log. (device, sequence) is its idempotency key, made before the first send."""
+
+    device: str
+    sequence: int
+    body: Body
+
+
+class Record(msgspec.Struct, frozen=True):
+    """An event as the log keeps it: its offset (1, 2, 3, ...) and the hub's time when it was taken."""
+
+    offset: int
+    received_at: float
+    event: Event
+
+
+class Example(msgspec.Struct, frozen=True):
+    """A prediction joined with the last word of each reviewer, in the order of the reviewers' names."""
+
+    prediction: Prediction
+    feedback: tuple[Feedback, ...]
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What one event did to an example: `before` is unlearned, `after` is learned; None where there is none."""
+
+    offset: int
+    before: Example | None
+    after: Example | None
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How one output, or one truth without an output, turned out."""
+
+    kind: Literal["hit", "false alarm", "missed", "right"]  # "right": nothing there, nothing said
+    label: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What learning sees of an example: features x (n, d), targets y (n, c), weights w (n,) >= 0."""
+
+    x: Floats
+    y: Floats
+    w: Floats
+
+
+@dataclass(frozen=True)
+class Head:
+    """The part of a model that changes often: scores = x @ weights, one column a label.
+
+    `weights` is (d, c); an output is said when its score reaches its label's threshold.
+    """
+
+    labels: tuple[str, ...]
+    weights: Floats
+    thresholds: tuple[float, ...]
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """A bundle: the backbone by digest, the head's bytes (see `predict.head`), and where it came from."""
+
+    version: int
+    parent: int
+    tier: Tier
+    backbone: str  # digest of the backbone's bytes; "" for loops on plain vectors
+    head: bytes
+    labels: tuple[str, ...]
+    recipe: str  # name of what made it, with its seed
+    learned_to: int = 0
+    at: float = 0.0
+
+
+class Embedding(msgspec.Struct, frozen=True):
+    """A row of the lake's vector table: whose it is, and one vector for it."""
+
+    prediction: str
+    digest: str
+    label: str
+    vector: tuple[float, ...]
+
+
+class Neighbour(msgspec.Struct, frozen=True):
+    """An embedding near to the one asked for; `distance` is squared Euclidean."""
+
+    prediction: str
+    digest: str
+    label: str
+    distance: float

@@ -1,0 +1,1 @@
+"""Domains, loaded by entry point (group `hotloop.verticals`). The core imports none of them."""

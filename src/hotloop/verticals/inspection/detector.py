@@ -1,0 +1,193 @@
+"""From an image (and its template) to candidates: the part of inspection that runs on every line.
+
+A start model, in ONNX, gives class probabilities, boxes and three feature maps at stride 8. `StartModel.candidates`
+keeps what could be something (recall before precision) and reads the features there. What a candidate truly is, the
+reflex decides: see `candidates.py`. NumPy and ONNX Runtime, one thread; no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from typing import Annotated, Literal
+
+import msgspec
+import numpy as np
+import onnxruntime
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from hotloop.errors import ImageError, ModelError, TemplateError
+from hotloop.types import Floats
+from hotloop.verticals.inspection.score import overlaps
+
+Pixels = NDArray[np.uint8]
+Maps = NDArray[np.float32]
+
+MODEL_BYTES_MAX = 256 * 2**20
+STRIDE_PX = 8
+SIDE_MULTIPLE_PX = 32  # the coarsest stride of the backbones
+CANDIDATES_MAX = 64  # a board has a dozen defects; the verifier's and the log's cost grow with this
+SCORE_MIN = 0.01  # a candidate costs little, a missed one can never be answered
+PEAKS_MAX = 512  # locations looked at before overlapping ones are dropped
+OVERLAP_MAX = 0.5  # candidates that share more are one
+_GUARD = b"\n\x08location"  # the key that every reference to external data carries (onnx.proto, external_data)
+
+
+class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is written beside a start model: how to feed it and how to read its features."""
+
+    labels: Annotated[tuple[str, ...], Meta(min_length=1, max_length=256)]
+    planes: Literal["grey", "grey+template", "colour", "colour+template"]
+    mean: tuple[float, ...]  # of each feature over candidates on the start model's own pictures
+    spread: tuple[float, ...]
+    thresholds: tuple[float, ...]  # one a label: where the start model's F is best on its own pictures
+    recipe: str = ""
+    seed: int = 0
+    format: Literal[1] = 1
+
+    @property
+    def colour(self) -> bool:
+        """Whether it sees three channels."""
+        return self.planes.startswith("colour")
+
+    @property
+    def template(self) -> bool:
+        """Whether it compares with a reference."""
+        return self.planes.endswith("template")
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What is worth judging: regions (n, 4) px x1 y1 x2 y2, scores (n, c), features (n, f) float16; n <= 64.
+
+    The first c features are the scores: the start model's class probabilities.
+    """
+
+    regions: Floats
+    scores: Floats
+    features: NDArray[np.float16]
+
+
+class StartModel:
+    """A detector as it was trained, ready to be asked. Several threads may ask it."""
+
+    def __init__(self, onnx: bytes, description: Description) -> None:
+        """ModelError if the bytes are no model, refer to other files, or do not fit their description."""
+        if len(onnx) > MODEL_BYTES_MAX:
+            raise ModelError(f"The model has {len(onnx)} bytes, more than {MODEL_BYTES_MAX}.")
+        if _GUARD in onnx:
+            raise ModelError("The model keeps weights in another file: export it as one file.")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        try:
+            self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        except (RuntimeError, ValueError) as error:  # all that onnxruntime raises are RuntimeErrors
+            raise ModelError(f"The model cannot be loaded: {str(error)[:300]}") from error
+        self.description = description
+        blank = np.zeros((64, 64, 3) if description.colour else (64, 64), np.uint8)
+        columns = self.candidates(blank, blank if description.template else None).features.shape[1]
+        if not columns == len(description.mean) == len(description.spread):
+            raise ModelError(
+                f"The model has {columns} features, its description {len(description.mean)} means and "
+                f"{len(description.spread)} spreads: these two files are not a pair."
+            )
+        if len(description.thresholds) != len(description.labels):
+            raise ModelError("The description must have one threshold a label.")
+
+    @property
+    def columns(self) -> int:
+        """How many features a candidate has."""
+        return len(self.description.mean)
+
+    def candidates(self, image: Pixels, template: Pixels | None = None) -> Candidates:
+        """What in `image` (h, w) or (h, w, 3) may be something, best first.
+
+        ImageError, TemplateError if they are not what the model compares.
+        """
+        planes = self._planes(image, template)
+        try:
+            probabilities, sides, *maps = (
+                output[0] for output in self._session.run(None, {"image": planes[None]})
+            )
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(f"The model cannot be run on {planes.shape}: {str(error)[:300]}") from error
+        if len(probabilities) != len(self.description.labels):
+            raise ModelError(
+                f"The model knows {len(probabilities)} labels, its description {len(self.description.labels)}."
+            )
+        height, width = image.shape[:2]
+        rows, columns, regions = _peaks(probabilities, sides, (width, height))
+        scores = probabilities[:, rows, columns].T
+        features = np.concatenate(
+            (scores, _geometry(regions), read(probabilities, maps, rows, columns)), axis=1
+        ).astype(np.float16)
+        return Candidates(regions, scores.astype(np.float64), features)
+
+    def _planes(self, image: Pixels, template: Pixels | None) -> Maps:
+        """The network's input: -1 to 1, padded with 0 to whole strides: (planes, h', w')."""
+        colour = self.description.colour
+        wanted = "a colour image (h, w, 3)" if colour else "a grey image (h, w)"
+        if image.ndim != (3 if colour else 2) or min(image.shape[:2]) < 1:
+            raise ImageError(f"The model sees {wanted}, but was given an array of {image.shape}.")
+        seen = [image]
+        if self.description.template:
+            if template is None:
+                raise TemplateError("The model compares with a template, but there is none: send it with the image.")
+            if template.shape != image.shape:
+                raise TemplateError(f"The template is {template.shape}, the image {image.shape}: they must be equal.")
+            seen.append(template)
+        stack = np.concatenate([part.transpose(2, 0, 1) if colour else part[None] for part in seen])
+        height, width = stack.shape[1:]
+        lack = ((0, 0), (0, -height % SIDE_MULTIPLE_PX), (0, -width % SIDE_MULTIPLE_PX))
+        return np.pad(stack.astype(np.float32) / np.float32(127.5) - np.float32(1.0), lack)
+
+
+def load(onnx: bytes, description: bytes) -> StartModel:
+    """A start model from its two files' bytes. ModelError says what is wrong with them."""
+    try:
+        read_description = msgspec.json.decode(description, type=Description)
+    except msgspec.DecodeError as error:
+        raise ModelError(f"The start model's description is not one: {error}") from error
+    return StartModel(onnx, read_description)
+
+
+def boards_model() -> StartModel:
+    """The start model for boards that hotloop ships, trained on drawn boards (`train.py`)."""
+    folder = resources.files("hotloop.verticals.inspection") / "start"
+    return load((folder / "boards.onnx").read_bytes(), (folder / "boards.json").read_bytes())
+
+
+def _peaks(probabilities: Maps, sides: Maps, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, Floats]:
+    """The best locations whose boxes do not overlap much, whatever their class: rows, columns, boxes px."""
+    best = probabilities.max(0)
+    flat = best.ravel()
+    chosen = np.flatnonzero(flat > SCORE_MIN)
+    chosen = chosen[np.argsort(-flat[chosen], kind="stable")][:PEAKS_MAX]
+    rows, columns = np.divmod(chosen, best.shape[1])
+    x, y = (columns + 0.5) * STRIDE_PX, (rows + 0.5) * STRIDE_PX
+    left, top, right, bottom = sides[:, rows, columns].astype(np.float64)
+    regions = np.stack((x - left, y - top, x + right, y + bottom), axis=1)
+    regions = regions.clip(0, [size[0], size[1], size[0], size[1]])
+    kept = distinct(regions, OVERLAP_MAX, CANDIDATES_MAX)
+    return rows[kept], columns[kept], regions[kept]
+
+
+def distinct(regions: Floats, overlap_max: float, count_max: int) -> NDArray[np.int64]:
+    """Indices of regions (best first) none of which overlaps a better one by more than `overlap_max`."""
+    kept: list[int] = []
+    alive = np.prod(regions[:, 2:] - regions[:, :2], axis=1) > 0
+    for index in range(len(regions)):
+        if alive[index]:
+            kept.append(index)
+            if len(kept) == count_max:
+                break
+            alive &= overlaps(regions[index : index + 1], regions)[0] <= overlap_max
+    return np.array(kept, np.int64)
+
+
+def _geometry(regions: Floats) -> Floats:
+    """The logarithms of a box's width and height: (n, 2)."""
+    return np.log(regions[:, 2:] - regions[:, :2] + 1.0)

@@ -1,0 +1,269 @@
+"""Train a start model: `python -m hotloop.verticals.inspection.train` makes the one for boards that hotloop ships.
+
+It sees nothing but the project's own drawn boards (`boards.py`), drawn while it trains. `train_on_pieces` does the same
+on labelled pieces of one's own. The result is ONNX bytes and a JSON description; who serves it needs no torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from hotloop.errors import InputError
+from hotloop.verticals.inspection.boards import KINDS
+from hotloop.verticals.inspection.defects import add_defects
+from hotloop.verticals.inspection.layout import Style, draw_layout
+from hotloop.verticals.inspection.nets import Detector, Truths, build, detection_loss
+from hotloop.verticals.inspection.scan import scan_pair
+
+if TYPE_CHECKING:
+    from hotloop.types import Floats
+
+Pixels = np.ndarray
+SIDE_MULTIPLE_PX = 32  # the coarsest stride: sides of what the network sees
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a training run depends on, besides its source of patches."""
+
+    backbone: str = "compact"
+    steps: int = 4000
+    batch: int = 16
+    patch_px: int = 320
+    rate: float = 3e-3  # of AdamW at its highest
+    decay: float = 0.02
+    memory: float = 0.998  # of the running mean of the weights, which is what is kept
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What one training step sees: planes uint8 (c, h, w), boxes (n, 4) px, class indices (n,)."""
+
+    planes: Pixels
+    boxes: Floats
+    classes: np.ndarray
+
+
+class Source(Protocol):
+    """Where patches come from."""
+
+    labels: tuple[str, ...]
+    inputs: int
+
+    def patch(self, rng: np.random.Generator, side_px: int) -> Patch:
+        """One patch of side_px by side_px, drawn with `rng`."""
+        ...
+
+
+# --- patches ------------------------------------------------------------------------------------------------------
+
+
+def cut(patch: Patch, x: int, y: int, side_px: int) -> Patch:
+    """The part of a patch from (x, y), padded with its own border where it ends; boxes whose centre is in it stay."""
+    window = patch.planes[:, y : y + side_px, x : x + side_px]
+    lack = [(0, 0), *((0, side_px - n) for n in window.shape[1:])]
+    planes = np.pad(window, lack, mode="edge")
+    boxes = patch.boxes - np.array([x, y, x, y], float)
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    inside = ((centres > 0) & (centres < side_px)).all(1)
+    return Patch(planes, boxes[inside].clip(0, side_px), patch.classes[inside])
+
+
+def turn(patch: Patch, quarters: int, *, mirror: bool) -> Patch:
+    """A square patch mirrored left to right (or not), then turned left by quarters."""
+    side = patch.planes.shape[2]
+    planes, boxes = patch.planes, patch.boxes
+    if mirror:
+        planes = planes[:, :, ::-1]
+        boxes = np.stack((side - boxes[:, 2], boxes[:, 1], side - boxes[:, 0], boxes[:, 3]), 1)
+    for _ in range(quarters % 4):
+        boxes = np.stack((boxes[:, 1], side - boxes[:, 2], boxes[:, 3], side - boxes[:, 0]), 1)
+    return Patch(np.ascontiguousarray(np.rot90(planes, quarters % 4, (1, 2))), boxes, patch.classes)
+
+
+def aim(patch: Patch, rng: np.random.Generator, side_px: int) -> Patch:
+    """A random cut; four of five are near a truth, so that steps are not spent on empty ground."""
+    height, width = patch.planes.shape[1:]
+    limit_x, limit_y = max(width - side_px, 0), max(height - side_px, 0)
+    x, y = int(rng.integers(0, limit_x + 1)), int(rng.integers(0, limit_y + 1))
+    if len(patch.boxes) and rng.random() < 0.8:
+        box = patch.boxes[rng.integers(len(patch.boxes))]
+        off = rng.uniform(0.1, 0.9, 2) * side_px
+        x = int(np.clip((box[0] + box[2]) / 2 - off[0], 0, limit_x))
+        y = int(np.clip((box[1] + box[3]) / 2 - off[1], 0, limit_y))
+    return cut(patch, x, y, side_px)
+
+
+def _neighbours(plane: Pixels, pick: Callable[..., Pixels]) -> Pixels:
+    """Each pixel's largest or smallest in its 3 x 3 neighbourhood or, one time in two axes, a thinner one."""
+    padded = np.pad(plane, 1, mode="edge")
+    rows = pick(pick(padded[:-2], padded[1:-1]), padded[2:])
+    return pick(pick(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
+
+
+def disturb(patch: Patch, rng: np.random.Generator) -> Patch:
+    """What differs between two scans of one thing: a shift, a thicker or thinner print, specks. Truths stay."""
+    planes = patch.planes.copy()
+    if len(planes) > 1 and rng.random() < 0.5:
+        planes[1] = np.roll(planes[1], tuple(rng.integers(-2, 3, 2)), (0, 1))
+    for index in range(len(planes)):
+        if rng.random() < 0.12:
+            planes[index] = _neighbours(planes[index], np.maximum if rng.random() < 0.5 else np.minimum)
+    if rng.random() < 0.2:
+        count = int(rng.integers(1, 40))
+        y, x = rng.integers(0, planes.shape[1], count), rng.integers(0, planes.shape[2], count)
+        planes[0, y, x] = 255 - planes[0, y, x]
+    return replace(patch, planes=planes)
+
+
+# --- sources ------------------------------------------------------------------------------------------------------
+
+
+class BoardSource:
+    """Drawn boards, test and template: a few hundred are kept, one is drawn anew for each batch."""
+
+    labels = KINDS
+    inputs = 2
+
+    def __init__(self, seed: int, kept: int = 160, defects_max: int = 26, per_patch: float = 1 / 16) -> None:
+        self._rng = np.random.default_rng((seed, 1))
+        self._defects_max = defects_max
+        self._per_patch = per_patch
+        self._due = 0.0
+        self._oldest = 0
+        self._boards = [self._draw() for _ in range(kept)]
+
+    def _draw(self) -> Patch:
+        """A board with more defects than a real one has: each is a lesson, and drawing the board is the cost."""
+        rng = self._rng
+        style = Style.of(int(rng.integers(2**31)))
+        test, template, _ = scan_pair(draw_layout(rng, style, 640), rng, style)
+        defects = add_defects(test, rng, int(rng.integers(4, self._defects_max)))
+        planes = np.where(np.stack((test, template)), np.uint8(0), np.uint8(255))
+        boxes = np.array([d.box for d in defects], float).reshape(-1, 4)
+        return Patch(planes, boxes, np.array([KINDS.index(d.kind) for d in defects], int))
+
+    def patch(self, rng: np.random.Generator, side_px: int) -> Patch:
+        """A patch of a random board; the oldest board makes room for a new one as often as was asked for."""
+        self._due += self._per_patch
+        if self._due >= 1:
+            self._due -= 1
+            self._boards[self._oldest] = self._draw()
+            self._oldest = (self._oldest + 1) % len(self._boards)
+        board = self._boards[rng.integers(len(self._boards))]
+        return disturb(_shuffled(aim(board, rng, side_px), rng), rng)
+
+
+class PieceSource:
+    """Labelled pieces of one's own; patches are cut, mirrored, turned, and made lighter or darker."""
+
+    def __init__(self, pieces: Sequence[Patch], labels: tuple[str, ...]) -> None:
+        if not pieces:
+            raise InputError("There is no labelled piece to train on: give a folder with at least one.")
+        self.labels = labels
+        self.inputs = len(pieces[0].planes)
+        if any(len(piece.planes) != self.inputs for piece in pieces):
+            raise InputError("Some pieces have a template or colours and some have not: train on one kind at a time.")
+        self._pieces = list(pieces)
+
+    def patch(self, rng: np.random.Generator, side_px: int) -> Patch:
+        """A patch of a random piece."""
+        patch = _shuffled(aim(self._pieces[rng.integers(len(self._pieces))], rng, side_px), rng)
+        gain, lift = rng.uniform(0.85, 1.15), rng.uniform(-16, 16)
+        planes = (patch.planes.astype(np.float32) - 127) * gain + 127 + lift
+        return replace(patch, planes=planes.clip(0, 255).astype(np.uint8))
+
+
+def _shuffled(patch: Patch, rng: np.random.Generator) -> Patch:
+    return turn(patch, int(rng.integers(4)), mirror=bool(rng.random() < 0.5))
+
+
+# --- training -----------------------------------------------------------------------------------------------------
+
+
+def rate_at(step: int, recipe: Recipe) -> float:
+    """The learning rate: up over the first twentieth, then down along a cosine to a hundredth."""
+    warm = max(1, recipe.steps // 20)
+    if step < warm:
+        return recipe.rate * (step + 1) / warm
+    share = (step - warm) / max(1, recipe.steps - warm)
+    return recipe.rate * (0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2)
+
+
+def normalise(planes: torch.Tensor) -> torch.Tensor:
+    """uint8 planes -> float in -1 to 1, as the served model's description says."""
+    return planes.float() / 127.5 - 1.0
+
+
+def _batch(source: Source, rng: np.random.Generator, recipe: Recipe, device: str) -> tuple[torch.Tensor, list[Truths]]:
+    """Patches and their truths, on the device."""
+    patches = [source.patch(rng, recipe.patch_px) for _ in range(recipe.batch)]
+    planes = torch.from_numpy(np.stack([p.planes for p in patches])).to(device)
+    truths = [
+        Truths(torch.from_numpy(p.boxes).float().to(device), torch.from_numpy(p.classes).to(device)) for p in patches
+    ]
+    return normalise(planes).contiguous(memory_format=torch.channels_last), truths
+
+
+def _blend(kept: dict[str, torch.Tensor], detector: Detector, share: float) -> None:
+    """Move the kept weights towards the detector's by 1 - share; counters are copied."""
+    for key, value in detector.state_dict().items():
+        if value.dtype.is_floating_point:
+            kept[key].lerp_(value, 1 - share)
+        else:
+            kept[key].copy_(value)
+
+
+def fit(
+    source: Source, recipe: Recipe, *, detector: Detector | None = None, report: Callable[[int, float], None] | None = None
+) -> Detector:
+    """Train a detector (a fresh one unless one is given) and return it with the running mean of its weights.
+
+    `report` is called after each step with the step's number and its loss.
+    """
+    torch.manual_seed(recipe.seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    detector = detector or build(recipe.backbone, source.inputs, len(source.labels))
+    detector.to(device, memory_format=torch.channels_last).train()
+    optimiser = torch.optim.AdamW(detector.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
+    kept = {key: value.detach().clone() for key, value in detector.state_dict().items()}
+    rng = np.random.default_rng((recipe.seed, 2))
+    for step in range(recipe.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = rate_at(step, recipe)
+        planes, truths = _batch(source, rng, recipe, device)
+        logits, sides, *_ = detector(planes)
+        loss = detection_loss(logits, sides, truths)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(detector.parameters(), 10.0)
+        optimiser.step()
+        _blend(kept, detector, min(recipe.memory, (1 + step) / (10 + step)))
+        if report is not None:
+            report(step, float(loss.detach()))
+    detector.load_state_dict(kept)
+    return detector.cpu().eval()
+
+
+def fit_shown(source: Source, recipe: Recipe) -> Detector:
+    """`fit` with a progress bar: steps, time left, the recent loss."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    with Progress(*columns, TimeRemainingColumn(), TextColumn("loss {task.fields[loss]:.3f}")) as progress:
+        task = progress.add_task(f"training {recipe.backbone}", total=recipe.steps, loss=math.nan)
+        recent: list[float] = []
+
+        def report(step: int, loss: float) -> None:
+            recent.append(loss)
+            progress.update(task, completed=step + 1, loss=sum(recent[-50:]) / len(recent[-50:]))
+
+        return fit(source, recipe, report=report)

@@ -1,0 +1,101 @@
+"""Plain feature vectors in, one label out: any sensor's problem can start here.
+
+A payload is a JSON list of numbers. The head is closed-form ridge regression on the scaled features, a constant,
+and optionally a seeded random ReLU projection of them (Rahimi & Recht 2008), for borders that are not straight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from hotloop.config import LoopConfig, VectorsConfig
+from hotloop.errors import ConfigError, InputError
+from hotloop.types import Claim, Example, Floats, Head, Outcome, Output, Payload, Proposals, Rows
+
+_VALUE_MAX = 1e30  # beyond it squares leave float64's comfort
+
+
+def vertical(config: LoopConfig) -> Vectors:
+    """Entry point: the vertical for `config`. ConfigError if `[vectors]` cannot be."""
+    return Vectors(config.vectors, config.learn.seed)
+
+
+class Vectors:
+    """The vertical for plain vectors: one proposal a payload, which is the payload."""
+
+    def __init__(self, config: VectorsConfig, seed: int) -> None:
+        if len(config.labels) < 2 or len(set(config.labels)) != len(config.labels):
+            raise ConfigError("[vectors] labels: name at least two different labels, such as [\"ok\", \"worn\"]")
+        for name, values in (("center", config.center), ("scale", config.scale)):
+            if values and len(values) != config.columns:
+                raise ConfigError(f"[vectors] {name}: give {config.columns} numbers, one a column, or none")
+        if any(value <= 0 for value in config.scale):
+            raise ConfigError("[vectors] scale: every number must be above 0")
+        self._config = config
+        self._center = np.array(config.center or [0.0] * config.columns)
+        self._scale = np.array(config.scale or [1.0] * config.columns)
+        random = np.random.default_rng(seed)
+        self._projection = random.normal(size=(config.columns, config.projected)) / np.sqrt(config.columns)
+        self._offsets = random.normal(size=config.projected)
+        self.backbone = ""
+        self.recipe = f"vectors {config.columns}+{config.projected} seed {seed}"
+
+    def start(self) -> Head:
+        """Cold: it knows nothing, so it gives every label the score 0 and says the first."""
+        columns = 1 + self._config.columns + self._config.projected
+        count = len(self._config.labels)
+        return Head(self._config.labels, np.zeros((columns, count)), (0.5,) * count)
+
+    def propose(self, payload: Payload) -> Proposals:
+        """The vector itself. InputError if it is not a JSON list of `columns` finite numbers."""
+        try:
+            values = msgspec.json.decode(payload.data, type=list[float])
+        except msgspec.MsgspecError as error:
+            raise InputError(f"a vector is a JSON list of numbers: {error}") from error
+        if len(values) != self._config.columns:
+            raise InputError(f"this loop's vectors have {self._config.columns} numbers; this one has {len(values)}")
+        vector = np.array(values)
+        if not np.isfinite(vector).all() or np.abs(vector).max() > _VALUE_MAX:
+            raise InputError(f"a vector's numbers are finite and within ±{_VALUE_MAX:g}")
+        scaled = ((vector - self._center) / self._scale).astype("<f4")
+        return Proposals(1, len(values), scaled.tobytes(), kind="f4")
+
+    def answer(self, proposals: Proposals, head: Head) -> tuple[Output, ...]:
+        """The label with the highest score; one output a vector."""
+        scores = (self._expand(proposals.array()) @ head.weights)[0]
+        best = int(scores.argmax())
+        return (Output(head.labels[best], float(np.clip(scores[best], 0, 1))),)
+
+    def teach(self, example: Example) -> Rows:
+        """One row: 1 for the label that it truly has; the mean of the reviewers where they differ."""
+        votes = [vote for feedback in example.feedback if (vote := self._vote(feedback.claims)) is not None]
+        x = self._expand(example.prediction.proposals.array())
+        if not votes:
+            return Rows(x[:0], np.zeros((0, len(self._config.labels))), np.zeros(0))
+        return Rows(x, np.mean(votes, axis=0)[None, :], np.ones(1))
+
+    def outcomes(self, outputs: Sequence[Output], example: Example) -> tuple[Outcome, ...]:
+        """A hit where output and truth agree; else a false alarm of the one and a miss of the other."""
+        rows = self.teach(example)
+        if len(rows.w) == 0 or not outputs:
+            return ()
+        truth = self._config.labels[int(rows.y[0].argmax())]
+        said = outputs[0].label
+        if said == truth:
+            return (Outcome("hit", truth),)
+        return (Outcome("false alarm", said), Outcome("missed", truth))
+
+    def _expand(self, x: Floats) -> Floats:
+        """(1, columns) to (1, d): a constant, the features, and their projection."""
+        projected = np.maximum(x @ self._projection + self._offsets, 0.0)
+        return np.concatenate([np.ones((len(x), 1)), x, projected], axis=1)
+
+    def _vote(self, claims: Sequence[Claim]) -> Floats | None:
+        """What one reviewer's claims say of the labels; None if they name none."""
+        named = [claim.label for claim in claims if claim.label in self._config.labels]
+        if not named:
+            return None
+        return np.array([1.0 if label == named[0] else 0.0 for label in self._config.labels])
