@@ -50,10 +50,14 @@ def start_hub(folder: Path) -> Hub:
     """`hotloop up` in a process of its own; waits until it answers."""
     import httpx
 
-    (folder / "loop.toml").write_text(f'name = "bench"\n[hub]\nport = 0\n[store]\nfolder = "{folder / "data"}"\n')
+    (folder / "loop.toml").write_text(
+        f'name = "bench"\n[hub]\nport = 0\n[store]\nfolder = "{folder / "data"}"\n'
+    )
     said = (folder / "hub.log").open("wb")
     command = [sys.executable, "-m", "hotloop.cli", "up", str(folder / "loop.toml")]
-    process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env={**os.environ, "COLUMNS": "200"})
+    process = subprocess.Popen(
+        command, stdout=said, stderr=subprocess.STDOUT, env={**os.environ, "COLUMNS": "200"}
+    )
     for _ in range(600):
         text = (folder / "hub.log").read_text()
         if "http://" in text:
@@ -81,10 +85,14 @@ def material() -> list[tuple[Any, Any]]:
 
     vertical = load_vertical(LoopConfig())
     boards = plant_boards(1, 0)
-    return [(vertical.propose(board.payload), board.truths) for board in (next(boards) for _ in range(BOARDS))]
+    return [
+        (vertical.propose(board.payload), board.truths) for board in (next(boards) for _ in range(BOARDS))
+    ]
 
 
-def line_host(hub: Hub, made: list[Any], rate: float, seconds: float, told: mp.Queue[Any], live: mp.Queue[Any]) -> None:
+def line_host(
+    hub: Hub, made: list[Any], rate: float, seconds: float, told: mp.Queue[Any], live: mp.Queue[Any]
+) -> None:
     """50 lines on one device: predicts at `rate` in all, follows releases, acknowledges for each line."""
     from hotloop.adapters.hub_client import HubClient
     from hotloop.config import LoopConfig
@@ -100,7 +108,9 @@ def line_host(hub: Hub, made: list[Any], rate: float, seconds: float, told: mp.Q
         for model in client.follow("line-0", 0, stop):
             if predictor.install(model):
                 live.put((model.learned_to, time.monotonic()))
-                client.acknowledge([Live(line=f"line-{k}", version=model.version, at=time.time()) for k in range(LINES)])
+                client.acknowledge(
+                    [Live(line=f"line-{k}", version=model.version, at=time.time()) for k in range(LINES)]
+                )
 
     threading.Thread(target=follow, daemon=True).start()
     random = np.random.default_rng(0)
@@ -114,7 +124,9 @@ def line_host(hub: Hub, made: list[Any], rate: float, seconds: float, told: mp.Q
             sequence += 1
             sent += 1
             line = f"line-{sent % LINES}"
-            seen = Observation(id=f"host:{sequence}", site="bench", line=line, at=time.time(), digest="0" * 64)
+            seen = Observation(
+                id=f"host:{sequence}", site="bench", line=line, at=time.time(), digest="0" * 64
+            )
             prediction = predictor.answer(seen.id, seen, proposals, time.time())
             events.append(Event("host", sequence, prediction))
             told.put((time.monotonic() + VERDICT_DELAY_S, prediction.id, truths))
@@ -172,7 +184,10 @@ def measure(rate: float, seconds: float, made: list[Any]) -> dict[str, float]:
         desk = context.Process(target=review_desk, args=(_plain(hub), told, sent))
         verdicts: list[tuple[int, float, float]] = []
         swaps: list[tuple[int, float]] = []
-        readers = [threading.Thread(target=drain, args=pair, daemon=True) for pair in ((sent, verdicts), (live, swaps))]
+        readers = [
+            threading.Thread(target=drain, args=pair, daemon=True)
+            for pair in ((sent, verdicts), (live, swaps))
+        ]
         try:
             for one in (*readers, host, desk):
                 one.start()
@@ -225,7 +240,9 @@ def _figures(verdicts: list[Any], swaps: list[Any], seconds: float) -> dict[str,
 
 def main() -> None:
     """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rate", type=float, default=139.0)
     parser.add_argument("--ramp", default="")

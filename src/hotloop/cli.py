@@ -55,15 +55,24 @@ def init(path: Annotated[Path, typer.Argument(metavar="LOOP.TOML")] = Path("loop
         raise ConfigError(f"{path} is already there; it was not touched. Give another name.") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error}") from error
-    out.print(f"{path} written. Set what is yours, then: hotloop doctor {path} && hotloop up {path}", highlight=False)
+    out.print(
+        f"{path} written. Set what is yours, then: hotloop doctor {path} && hotloop up {path}",
+        highlight=False,
+    )
 
 
 @app.command()
-def up(path: LoopFile = Path("loop.toml")) -> None:
+def up(
+    path: LoopFile = Path("loop.toml"),
+    ready: Annotated[
+        Path | None, typer.Option("--ready", help="A file to write once the hub answers.")
+    ] = None,
+) -> None:
     """Start the hub, and the watched folder if there is one. Ctrl-C stops it; nothing is lost."""
     from hotloop.adapters.folder import WatchedFolder
     from hotloop.engine import Engine
     from hotloop.hub.server import serve
+    from hotloop.launch import say_ready
     from hotloop.loading import load_vertical
     from hotloop.starting import import_labels
     from hotloop.store.embedded import open_embedded
@@ -78,7 +87,13 @@ def up(path: LoopFile = Path("loop.toml")) -> None:
             reference = config.vertical == "inspection" and config.inspection.reference
             watched = WatchedFolder(config.sense, engine.observe, templates=reference)
             threading.Thread(target=_watch, args=(watched, config.sense.poll_s, stop), daemon=True).start()
-        serve(engine, config, lambda address: _say_up(address, config))
+
+        def answers(url: str) -> None:
+            _say_up(url, config)
+            if ready is not None:
+                say_ready(ready, url, config.store.folder)
+
+        serve(engine, config, answers)
         stop.set()
 
 
@@ -94,15 +109,21 @@ def _watch(watched: Any, poll_s: float, stop: threading.Event) -> None:
 
 def _say_up(address: str, config: LoopConfig) -> None:
     out.print(f"[bold]hotloop[/] {config.name} is up at [cyan]{address}[/]", highlight=False)
-    out.print(f"  tokens   {Path(config.store.folder) / 'tokens.json'}  (send one as: Authorization: Bearer ...)")
+    out.print(
+        f"  tokens   {Path(config.store.folder) / 'tokens.json'}  (send one as: Authorization: Bearer ...)"
+    )
     out.print(f"  watching {config.sense.folder or 'no folder: images come by POST /v1/observations'}")
-    out.print(f"  verdicts POST {address}/v1/feedback     metrics {address}/metrics     API {address}/openapi.json")
+    out.print(
+        f"  verdicts POST {address}/v1/feedback     metrics {address}/metrics     API {address}/openapi.json"
+    )
 
 
 @app.command()
 def demo(
     vertical: Annotated[str, typer.Argument(help="Which demo.")] = "inspection",
-    data: Annotated[Path | None, typer.Option("--data", help="A folder in DeepPCB layout instead of drawn boards.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="A folder in DeepPCB layout instead of drawn boards.")
+    ] = None,
     seconds: Annotated[float, typer.Option("--seconds", help="How long the lines run.")] = 100.0,
     lines: Annotated[int, typer.Option("--lines", help="Simulated lines.")] = 2,
     folder: OutFolder = Path("out/demo"),
@@ -134,14 +155,16 @@ def report(
     if as_json:
         sys.stdout.write(msgspec.json.encode(made).decode() + "\n")
     else:
-        out.print(render(made), highlight=False, markup=False)
+        out.print(render(made), highlight=False, markup=False, soft_wrap=True)
         out.print(f"plots and JSON: {folder}", highlight=False)
 
 
 @app.command()
 def replay(
     path: LoopFile = Path("loop.toml"),
-    delays: Annotated[str, typer.Option("--delays", help="What if feedback came so much later: seconds, with commas.")] = "",
+    delays: Annotated[
+        str, typer.Option("--delays", help="What if feedback came so much later: seconds, with commas.")
+    ] = "",
     to: Annotated[int, typer.Option("--to", help="Write the head of this version again, to --out.")] = 0,
     folder: OutFolder = Path("out/replay"),
 ) -> None:
@@ -153,7 +176,9 @@ def replay(
     if delays:
         table = Table("feedback delayed by", "precision", "recall", "F", title="what if feedback came later")
         for curve in what_if(config, _numbers(delays), folder):
-            table.add_row(f"{curve.delay_s:g} s", *(f"{x:.3f}" for x in (curve.precision, curve.recall, curve.f_score)))
+            table.add_row(
+                f"{curve.delay_s:g} s", *(f"{x:.3f}" for x in (curve.precision, curve.recall, curve.f_score))
+            )
         out.print(table)
         out.print(f"curves: {folder / 'what_if.png'}", highlight=False)
         return
@@ -206,7 +231,9 @@ def _numbers(text: str) -> list[float]:
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
-        raise ConfigError(f"--delays takes seconds with commas between, such as 0,1800,86400; not {text!r}") from None
+        raise ConfigError(
+            f"--delays takes seconds with commas between, such as 0,1800,86400; not {text!r}"
+        ) from None
     if any(not 0 <= number < 1e9 for number in numbers):
         raise ConfigError("--delays takes seconds from 0 on")
     return numbers

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
 
 from hotloop.config import LoopConfig, check_name
-from hotloop.errors import CorruptError, NotFoundError, StoreError
+from hotloop.errors import CorruptError, HotloopError, InputError, ModelError, NotFoundError, StoreError
 from hotloop.feedback import check_feedback
 from hotloop.lineage import Lineage, Update
 from hotloop.measure import Measures, Metrics, Report
 from hotloop.ports import Ports, Vertical
 from hotloop.predict import Predictor, pack_head
-from hotloop.recovery import recover
+from hotloop.recovery import last_sequence, recover
 from hotloop.rollout import as_release, next_release, wait_s
 from hotloop.types import (
     Body,
@@ -39,6 +40,7 @@ from hotloop.types import (
 
 _READ_MAX = 1000  # records a turn reads at once
 _RETRY_S = 0.5  # how long the turn waits after the disk failed it
+_HUB = "hub"  # the device as which the hub itself writes
 _LOCAL_LINES_MAX = 1000
 _SNAPSHOT_EVERY = 500  # updates between two snapshots: what a restart has to learn again at most
 
@@ -80,14 +82,18 @@ class Engine:
         self.config = config
         self.vertical = vertical
         self.ports = ports
-        self.log, self.lake, self.registry, self.channel = ports.log, ports.lake, ports.registry, ports.channel
+        self.log, self.lake, self.registry, self.channel = (
+            ports.log,
+            ports.lake,
+            ports.registry,
+            ports.channel,
+        )
         self.clock = ports.clock
         self.measures = Measures()
         self.metrics = Metrics()
         self.measuring = threading.Lock()  # Measures and Metrics have no lock of their own
         self._laps: dict[str, float] = {}
         self._lineage = Lineage(vertical, config, self.log.about, self._lap)
-        self._sequence = self.log.last() + 1  # above every key the hub has used: each took an offset
         self._numbering = threading.Lock()
         self._turning = threading.Lock()
         self._awake = threading.Event()
@@ -99,6 +105,7 @@ class Engine:
         self._released_s = -1e9
         self.trouble = ""  # what keeps the loop from turning, if anything does
         self.model = recover(self._lineage, ports, vertical, self._seen)
+        self._sequence = last_sequence(self.log, _HUB)
         self._predictor = Predictor(vertical)
         self._predictor.install(self.model)
         self.channel.publish(as_release(self.model), self.model)
@@ -119,7 +126,7 @@ class Engine:
         proposals = self.vertical.propose(payload)
         blobs = [payload.data] if payload.reference is None else [payload.data, payload.reference]
         digests = self.lake.put(blobs)
-        device, sequence = key or ("hub", self._next())
+        device, sequence = key or (_HUB, self._next())
         observation = Observation(
             id=f"{device}:{sequence}",
             site=self.config.site,
@@ -137,20 +144,32 @@ class Engine:
     # feedback
 
     def record(self, events: Sequence[Event]) -> list[int]:
-        """Make events of lines and reviewers durable; their offsets. Only then are they acknowledged."""
+        """Make events of lines and reviewers durable; their offsets. Only then are they acknowledged.
+
+        InputError, and none is taken, if one of them is nothing that this loop's model can learn from.
+        """
         for event in events:
             if isinstance(event.body, Feedback):
                 check_feedback(event.body, self.labels)
+            elif isinstance(event.body, Prediction):
+                self._check_fits(event.body)
         offsets = self.log.append(events)
         self._awake.set()
         return offsets
 
-    def feedback(self, feedback: Feedback, device: str = "hub", sequence: int | None = None) -> Receipt:
+    def feedback(self, feedback: Feedback, device: str = _HUB, sequence: int | None = None) -> Receipt:
         """Take one feedback. With a device and sequence of the sender's it may be sent again safely."""
         number = self._next() if sequence is None else sequence
         offset = self.record([Event(device, number, feedback)])[0]
         known = any(isinstance(r.event.body, Prediction) for r in self.log.about(feedback.prediction))
         return Receipt(offset, known)
+
+    def _check_fits(self, prediction: Prediction) -> None:
+        """InputError if a prediction's features are not of this loop's backbone."""
+        try:
+            self.vertical.answer(prediction.proposals, self._predictor.head)
+        except ModelError as error:
+            raise InputError(f"prediction {prediction.id} does not fit this loop: {error}") from error
 
     def acknowledge(self, live: Live) -> None:
         """A line says which version it answers with."""
@@ -190,8 +209,9 @@ class Engine:
         with self.measuring:
             self.metrics.record(record, self.measures.add(record))
             if change is not None and change.after is not None:
-                outcomes = self.vertical.outcomes(change.after.prediction.outputs, change.after)
-                self.measures.judged(change.after, outcomes, record)
+                with suppress(ModelError):  # of another backbone: how it turned out cannot be said any more
+                    outcomes = self.vertical.outcomes(change.after.prediction.outputs, change.after)
+                    self.measures.judged(change.after, outcomes, record)
 
     def _concluded(self, update: Update) -> _Conclusion:
         """What is said of an update: the judgement, and the release with its model if there is one."""
@@ -229,19 +249,33 @@ class Engine:
         self._unsaid = said
         self.log.append(said.events)
         if said.model is not None and said.release is not None:
-            if self.registry.latest() < said.model.version:
-                self.registry.add(said.model)
-            self.model = said.model
-            self._predictor.install(said.model)
-            self.channel.publish(said.release, said.model)
-            for line in tuple(self._local):
-                self.acknowledge(Live(line=line, version=said.model.version, at=self.clock.now()))
+            self._unsaid = said = self._offered(said.release, said.model)
+            self.log.append(said.events)
         self._unsaid = None
         self._released_s = self.clock.monotonic()
         self._updates += 1
         if self._updates % _SNAPSHOT_EVERY == 0:
-            self.ports.snapshots.save(self._lineage.state())
+            self._keep_state()
         return said.release
+
+    def _offered(self, release: Release, model: Model) -> _Conclusion:
+        """Bring a logged release to the lines; what is left to say is that the hub's own ones answer with it."""
+        if self.registry.latest() < model.version:
+            self.registry.add(model)
+        self.model = model
+        self._predictor.install(model)
+        self.channel.publish(release, model)
+        lives = [Live(line=line, version=model.version, at=self.clock.now()) for line in tuple(self._local)]
+        for live in lives:
+            self.channel.acknowledge(live)
+        return _Conclusion(tuple(self._event(live) for live in lives), release)
+
+    def _keep_state(self) -> None:
+        """Save a snapshot. The loop goes on without one: it only shortens the next start."""
+        try:
+            self.ports.snapshots.save(self._lineage.state())
+        except StoreError as error:
+            self.trouble = str(error)
 
     # by itself
 
@@ -259,9 +293,13 @@ class Engine:
                 return
             try:
                 while self.turn() is not None or self.behind:
-                    if self._closing.wait(wait_s(self._released_s, self.clock.monotonic(), self.config.rollout)):
+                    if self._closing.wait(
+                        wait_s(self._released_s, self.clock.monotonic(), self.config.rollout)
+                    ):
                         return
-            except StoreError as error:  # a full disk: nothing acknowledged is lost; go on when there is room
+            except (
+                HotloopError
+            ) as error:  # such as a full disk: nothing acknowledged is lost; go on when it can
                 self.trouble = str(error)
                 self._closing.wait(_RETRY_S)
                 self._awake.set()
@@ -275,8 +313,8 @@ class Engine:
         if self._thread is not None:
             self._thread.join()
         with self._turning:
-            if self._lineage.waiting == 0:
-                self.ports.snapshots.save(self._lineage.state())
+            if self._lineage.waiting == 0 and self._unsaid is None:  # no state that the log does not lead to
+                self._keep_state()
             self.channel.close()
             self.lake.close()
             self.registry.close()
@@ -332,7 +370,7 @@ class Engine:
         return records
 
     def _event(self, body: Body) -> Event:
-        return Event("hub", self._next(), body)
+        return Event(_HUB, self._next(), body)
 
     def _next(self) -> int:
         """The hub's next sequence number."""
@@ -343,8 +381,8 @@ class Engine:
     def _serve(self, line: str) -> None:
         """Remember a line that the hub predicts for: the hub acknowledges releases in its place."""
         if line not in self._local and len(self._local) < _LOCAL_LINES_MAX:
-            self._local.add(line)
             self.acknowledge(Live(line=line, version=self.model.version, at=self.clock.now()))
+            self._local.add(line)
 
     def _lap(self, stage: str) -> None:
         self._laps[f"{stage}"] = self.clock.now()

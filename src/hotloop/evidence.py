@@ -138,12 +138,15 @@ class RunningDifference:
     right angle. Two separate sequences at alpha / 2 would add them whole.
     """
 
-    def __init__(self, before: ArrayLike, alpha: float) -> None:
-        """`before` (n,): independent of what comes after, in [0, 1]. InputError beyond."""
-        first = _hedged(before, alpha, "before")
+    def __init__(self, before: ArrayLike, alpha: float, points: int = GRID_POINTS) -> None:
+        """`before` (n,): independent of what comes after, in [0, 1]. InputError beyond.
+
+        `points`: candidate means on the grid; bounds are rounded outwards by 2 / (points + 1), and taking a
+        value costs some 0.1 us a point.
+        """
         self.alpha = alpha
-        self._before = _joint(first.plus, first.minus)
-        self._after = _Hedge(alpha)
+        self._before = _hedged(before, alpha, "before", points).curve()
+        self._after = _Hedge(alpha, points)
 
     def take(self, after: ArrayLike) -> tuple[Floats, Floats]:
         """Take more values (n,) in [0, 1]; gives the bounds after each of them, (n,) and (n,)."""
@@ -152,8 +155,29 @@ class RunningDifference:
         for start in range(0, len(x), BLOCK_VALUES):
             curves = _joint(*self._after.take(x[start : start + BLOCK_VALUES]))
             for i, curve in enumerate(curves, start):
-                bounds[:, i] = _difference((_GRID, self._before), (_GRID, curve), self.alpha)
+                bounds[:, i] = self._bounds(curve)
         return bounds[0], bounds[1]
+
+    def first_proof(self, after: ArrayLike) -> int | None:
+        """Take more values (n,); gives the index of the first after which 0 is out; None if it is in now.
+
+        Looks at the last of the values first, and back only if there is a proof: some n times quicker.
+        """
+        x = _bounded(after, 0.0, 1.0, "after")
+        if not len(x):
+            return None
+        plus, minus = self._after.take(x)
+        if _holds_zero(self.interval()):
+            return None
+        looks = (self._bounds(_joint(plus[i], minus[i])) for i in range(len(x)))
+        return next(i for i, bounds in enumerate(looks) if not _holds_zero(bounds))
+
+    def interval(self) -> tuple[float, float]:
+        """The (lower, upper) bound now."""
+        return _difference(self._before, self._after.curve(), self.alpha)
+
+    def _bounds(self, curve: Floats) -> tuple[float, float]:
+        return _difference(self._before, (self._after.grid, curve), self.alpha)
 
 
 def difference_sequence(before: ArrayLike, after: ArrayLike, alpha: float) -> tuple[Floats, Floats]:
@@ -161,10 +185,12 @@ def difference_sequence(before: ArrayLike, after: ArrayLike, alpha: float) -> tu
     return RunningDifference(before, alpha).take(after)
 
 
-def difference_interval(before: ArrayLike, after: ArrayLike, alpha: float) -> tuple[float, float]:
-    """The last bounds of `difference_sequence`, quicker: those after all of `after`."""
-    was, now = _hedged(before, alpha, "before"), _hedged(after, alpha, "after")
-    return _difference((_GRID, _joint(was.plus, was.minus)), (_GRID, _joint(now.plus, now.minus)), alpha)
+def difference_interval(
+    before: ArrayLike, after: ArrayLike, alpha: float, points: int = GRID_POINTS
+) -> tuple[float, float]:
+    """The last bounds of `difference_sequence`, quicker; `points` as in RunningDifference."""
+    was, now = _hedged(before, alpha, "before", points), _hedged(after, alpha, "after", points)
+    return _difference(was.curve(), now.curve(), alpha)
 
 
 def share_interval(hits: int, total: int, alpha: float) -> tuple[float, float]:
@@ -191,41 +217,42 @@ def share_difference(before: Share, after: Share, alpha: float) -> tuple[float, 
     hits = np.array([before[0], after[0]], dtype=np.float64)
     totals = np.array([before[1], after[1]], dtype=np.float64)
     _check_shares(hits, totals)
-    least = _log_mixture(hits, totals, hits / np.maximum(totals, 1.0))
+    prior = _log_prior(hits, totals)
+    least = prior - _log_chance(hits, totals, hits / np.maximum(totals, 1.0))
     lower, upper = _share_regions(hits, totals, -math.log(alpha) - least[::-1])
     grids = np.linspace(lower, upper, GRID_POINTS)
-    logs = _log_mixture(hits, totals, grids)
+    logs = prior - _log_chance(hits, totals, grids)
     return _difference((grids[:, 0], logs[:, 0]), (grids[:, 1], logs[:, 1]), alpha)
 
 
-_GRID: Final[Floats] = np.arange(1, GRID_POINTS + 1) / (GRID_POINTS + 1)
 _Curve: TypeAlias = tuple[Floats, Floats]  # an even grid of candidate means, and the log capital on it
 
 
 class _Hedge:
     """Two gamblers for each candidate mean m on the grid: one bets that the mean is above m, one below."""
 
-    def __init__(self, alpha: float) -> None:
+    def __init__(self, alpha: float, points: int = GRID_POINTS) -> None:
         _check_alpha(alpha)
         self.alpha = alpha
         self.count = 0
         self.sum = 0.0
-        self.plus = np.zeros(GRID_POINTS)  # log capitals
-        self.minus = np.zeros(GRID_POINTS)
+        self.grid: Floats = np.arange(1, points + 1) / (points + 1)
+        self.plus = np.zeros(points)  # log capitals
+        self.minus = np.zeros(points)
         self._spread = 0.0  # sum of squared distances from the running means
         self._variance = 0.25  # estimated from what came before: a bet must not know its own outcome
 
     def take(self, x: Floats) -> tuple[Floats, Floats]:
-        """Take values (n,); gives the log capitals after each of them, (n, GRID_POINTS) up and down."""
+        """Take values (n,); gives the log capitals after each of them, (n, points) up and down."""
         t = self.count + np.arange(1, len(x) + 1)
         sums = self.sum + np.cumsum(x)
         spread = self._spread + np.cumsum(np.square(x - (0.5 + sums) / (t + 1)))
         variance = (0.25 + spread) / (t + 1)
         before = np.concatenate([[self._variance], variance[:-1]])
         bets = np.sqrt(2.0 * math.log(2.0 / self.alpha) / (before * t * np.log1p(t)))[:, None]
-        distance = x[:, None] - _GRID
-        up = np.log1p(np.minimum(bets, 0.5 / _GRID) * distance)
-        down = np.log1p(-np.minimum(bets, 0.5 / (1.0 - _GRID)) * distance)
+        distance = x[:, None] - self.grid
+        up = np.log1p(np.minimum(bets, 0.5 / self.grid) * distance)
+        down = np.log1p(-np.minimum(bets, 0.5 / (1.0 - self.grid)) * distance)
         plus = self.plus + np.cumsum(up, axis=0)
         minus = self.minus + np.cumsum(down, axis=0)
         self.plus, self.minus = plus[-1], minus[-1]
@@ -233,10 +260,14 @@ class _Hedge:
         self.count += len(x)
         return plus, minus
 
+    def curve(self) -> _Curve:
+        """The joint log capital now."""
+        return self.grid, _joint(self.plus, self.minus)
 
-def _hedged(values: ArrayLike, alpha: float, what: str) -> _Hedge:
+
+def _hedged(values: ArrayLike, alpha: float, what: str, points: int = GRID_POINTS) -> _Hedge:
     """The gamblers after all of `values`, which may be long."""
-    hedge = _Hedge(alpha)
+    hedge = _Hedge(alpha, points)
     x = _bounded(values, 0.0, 1.0, what)
     for start in range(0, len(x), BLOCK_VALUES):
         hedge.take(x[start : start + BLOCK_VALUES])
@@ -255,6 +286,10 @@ def _joint(plus: Floats, minus: Floats) -> Floats:
     """Log of the two gamblers' whole capital, started with half the money each."""
     joint: Floats = np.logaddexp(plus, minus) - math.log(2.0)
     return joint
+
+
+def _holds_zero(bounds: tuple[float, float]) -> bool:
+    return bounds[0] <= 0.0 <= bounds[1]
 
 
 def _difference(before: _Curve, after: _Curve, alpha: float) -> tuple[float, float]:
@@ -280,28 +315,36 @@ def _difference(before: _Curve, after: _Curve, alpha: float) -> tuple[float, flo
 def _share_regions(hits: Floats, totals: Floats, levels: Floats) -> tuple[Floats, Floats]:
     """Where the mixture's log evidence against a share p stays below its level, by bisection: (n,), (n,)."""
     best = hits / np.maximum(totals, 1.0)
+    least = (
+        _log_prior(hits, totals) - levels
+    )  # log evidence is below its level where log chance is above this
     bounds = []
     for end in (0.0, 1.0):
         outside, inside = np.full(len(hits), end), best.copy()
         for _ in range(34):
             middle = (outside + inside) / 2
-            out = _log_mixture(hits, totals, middle) >= levels
+            out = _log_chance(hits, totals, middle) <= least
             outside, inside = np.where(out, middle, outside), np.where(out, inside, middle)
-        reached = _log_mixture(hits, totals, np.full(len(hits), end)) < levels
+        reached = _log_chance(hits, totals, np.full(len(hits), end)) > least
         bounds.append(np.where(reached, end, outside))
     return bounds[0], bounds[1]
 
 
-def _log_mixture(hits: Floats, totals: Floats, p: Floats) -> Floats:
-    """Log of Beta(hits + 1/2, misses + 1/2) / Beta(1/2, 1/2) / (p^hits (1 - p)^misses)."""
+def _log_prior(hits: Floats, totals: Floats) -> Floats:
+    """Log of Beta(hits + 1/2, misses + 1/2) / Beta(1/2, 1/2): the chance of what was seen by the mixture."""
+    pairs = zip(hits.tolist(), (totals - hits).tolist(), strict=True)
+    logs = [math.lgamma(h + 0.5) + math.lgamma(m + 0.5) - math.lgamma(h + m + 1) for h, m in pairs]
+    return np.array(logs) - math.log(math.pi)
+
+
+def _log_chance(hits: Floats, totals: Floats, p: Floats) -> Floats:
+    """Log of p^hits (1 - p)^misses: the chance of what was seen by the share p."""
     misses = totals - hits
-    pairs = zip(hits.tolist(), misses.tolist(), strict=True)
-    prior = np.array([math.lgamma(h + 0.5) + math.lgamma(m + 0.5) - math.lgamma(h + m + 1) for h, m in pairs])
     with np.errstate(divide="ignore", invalid="ignore"):
         up = np.where(hits > 0, hits * np.log(p), 0.0)
         down = np.where(misses > 0, misses * np.log1p(-p), 0.0)
-    log_m: Floats = prior - math.log(math.pi) - up - down
-    return log_m
+    log_p: Floats = up + down
+    return log_p
 
 
 def _bounded(values: ArrayLike, low: float, high: float, what: str) -> Floats:

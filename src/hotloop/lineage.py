@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
+import numpy as np
 
 from hotloop.config import LoopConfig
 from hotloop.errors import ModelError, NewerFormatError
@@ -19,9 +20,10 @@ from hotloop.gate import Finding, Held, RecentPast, judge
 from hotloop.gate.held import HeldState, reverse
 from hotloop.join import Joiner
 from hotloop.learn import Reflex
+from hotloop.learn.moments import scaled
 from hotloop.ports import Vertical
 from hotloop.predict import pack_head, unpack_head
-from hotloop.types import Change, Example, Head, Judgement, Record
+from hotloop.types import Change, Example, Head, Judgement, Record, Rows
 
 _SINGLES_MAX = 16  # a refused group up to this size is tried verdict by verdict, to find which one does harm
 _FORMAT = 1
@@ -63,10 +65,11 @@ class Lineage:
     ) -> None:
         """`lap` is told "learned" and "gated" when the stage is done, so that the engine can time them."""
         self._vertical = vertical
+        self._taught: dict[int, tuple[Example, Rows]] = {}  # rows of the examples of this update, by identity
         self.config = config
         self._load = load
         self._joiner = Joiner(config.join, load)
-        self._reflex = Reflex(vertical.teach, vertical.start(), config.learn)
+        self._reflex = Reflex(self._teach, vertical.start(), config.learn)
         self._lap = lap
         self._held = Held()
         self._recent = RecentPast(config.gate.window_examples)
@@ -78,8 +81,8 @@ class Lineage:
 
     def take(self, record: Record) -> Change | None:
         """join: what the record changes, kept for the next update. Records come in the log's order."""
-        self.offset = record.offset
         change = self._joiner.add(record)
+        self.offset = record.offset
         if change is not None:
             self._pending.append(self._held.adjust(change))
         return change
@@ -99,19 +102,23 @@ class Lineage:
         return len(self._held)
 
     def update(self, recorded: Judgement | None = None) -> Update | None:
-        """learn -> gate: take what waits. None if nothing did, or nothing of it teaches.
+        """Learn -> gate: take what waits. None if nothing did, or nothing of it teaches.
 
         `recorded` is the judgement of this same group by an earlier run: it is taken at its word, which makes
         a rebuild fast. Without it the gate judges.
         """
         changes = _merged(self._held.retry() + self._pending)
         self._pending = []
-        if not any(self._teaches(change) for change in changes):
-            return None
-        update = self._learn(changes, self._judge if recorded is None else _as_recorded(recorded))
+        # What teaches nothing is no part of the group: a replay may meet it in the next group as well.
+        teaching = [change for change in changes if self._teaches(change)]
+        update = (
+            self._learn(teaching, self._judge if recorded is None else _as_recorded(recorded))
+            if teaching
+            else None
+        )
         for change in changes:
             self._remember(change)
-        if update.head is not None:
+        if update is not None and update.head is not None:
             self.champion = update.head
             self.version += 1
         return update
@@ -160,14 +167,24 @@ class Lineage:
         return judge(champion, challenger, self.config.gate)
 
     def _teaches(self, change: Change) -> bool:
-        return any(len(self._vertical.teach(e).w) > 0 for e in (change.before, change.after) if e is not None)
+        return any(len(self._rows(e).w) > 0 for e in (change.before, change.after) if e is not None)
+
+    def _rows(self, example: Example) -> Rows:
+        """What an example teaches: nothing where its features are not of this loop's model (any more)."""
+        features, targets = self.champion.weights.shape
+        try:
+            rows = self._vertical.teach(example)
+            scaled(rows, features, targets)
+        except ModelError:
+            return Rows(np.zeros((0, features)), np.zeros((0, targets)), np.zeros(0))
+        return rows
 
     def _remember(self, change: Change) -> None:
         """A verified example is part of the recent past whether its update was refused or not."""
         if change.after is None:
             return
         name = change.after.prediction.id
-        self._recent.add(name, self._vertical.teach(change.after))
+        self._recent.add(name, self._rows(change.after))
         self._examples[name] = change.after
         if len(self._examples) > 2 * self.config.gate.window_examples:
             self._examples = {n: self._examples[n] for n in self._recent.names()}
@@ -191,17 +208,23 @@ class Lineage:
         """Become what `state` was. ModelError if it is damaged, of another recipe, or ahead of the log's last offset."""
         try:
             state = msgspec.msgpack.decode(data, type=_State)
-        except msgspec.MsgspecError as error:
-            raise ModelError(f"the learner's snapshot is damaged ({error}); it is rebuilt from the log") from error
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise ModelError(
+                f"the learner's snapshot is damaged ({error}); it is rebuilt from the log"
+            ) from error
         if state.format > _FORMAT:
-            raise NewerFormatError(f"the learner's snapshot has format {state.format}; this hotloop knows {_FORMAT}")
+            raise NewerFormatError(
+                f"the learner's snapshot has format {state.format}; this hotloop knows {_FORMAT}"
+            )
         if state.offset > offset_max:
             raise ModelError(f"the snapshot is of offset {state.offset}, the log ends at {offset_max}")
+        champion = unpack_head(state.champion)
         self._reflex.restore(state.reflex)
-        self.champion = unpack_head(state.champion)
+        self.champion = champion
         self._held.restore(state.held)
         for example in state.recent:
             self._remember(Change(0, None, example))
+        self._taught.clear()
         self.offset, self.version = state.offset, state.version
         self._joiner = Joiner(self.config.join, self._load)
 

@@ -19,5 +19,5 @@ def load_vertical(config: LoopConfig) -> Vertical:
     if not found:
         names = ", ".join(sorted({point.name for point in entry_points(group=_GROUP)})) or "none"
         raise ConfigError(f"no vertical {config.vertical!r} is installed; there are: {names}")
-    make = cast(Callable[[LoopConfig], Vertical], next(iter(found)).load())
+    make = cast("Callable[[LoopConfig], Vertical]", next(iter(found)).load())
     return make(config)

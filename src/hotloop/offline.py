@@ -15,12 +15,11 @@ from hotloop.config import LoopConfig
 from hotloop.errors import HotloopError, NotFoundError
 from hotloop.lineage import Lineage
 from hotloop.loading import load_vertical
-from hotloop.measure import Measures, Report, Tally, count, delayed
-from hotloop.measure import plots
+from hotloop.measure import Measures, Report, Tally, count, delayed, plots
 from hotloop.ports import Registry, Vertical
 from hotloop.predict import pack_head, unpack_head
 from hotloop.recovery import replay
-from hotloop.store.lake import verify_lake
+from hotloop.store.lake_report import verify_lake
 from hotloop.store.reader import LogReader
 from hotloop.store.registry import SqliteRegistry
 from hotloop.store.verify import verify_log
@@ -206,4 +205,6 @@ class _Read:
 def _verify_registry(path: Path, config: LoopConfig) -> _Read:
     with closing(_registry(path, config)) as registry:
         models = registry.history(config.rollout.retained_models)
-        return _Read(ok=True, text=f"{path}: versions up to {registry.latest()}, the newest {len(models)} as written")
+        return _Read(
+            ok=True, text=f"{path}: versions up to {registry.latest()}, the newest {len(models)} as written"
+        )

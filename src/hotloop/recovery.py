@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 
 import msgspec
 
@@ -20,6 +21,9 @@ from hotloop.rollout import next_release
 from hotloop.types import Change, Event, Head, Judgement, Model, Record, Release
 
 _READ_MAX = 1000
+_NUMBERED_AT_ONCE_MAX = (
+    1000  # events that threads have numbered but not yet written: far more than there can be
+)
 _SEEN_AGAIN_MAX = 100_000  # records before the snapshot that the measures are shown again
 
 Seen = Callable[[Record, Change | None], None]
@@ -69,14 +73,16 @@ def recover(lineage: Lineage, ports: Ports, vertical: Vertical, seen: Seen) -> M
 def replay(records: Iterable[Record], lineage: Lineage, seen: Seen) -> Iterator[Step]:
     """Learn the log again in the groups in which it was learned; yields each release with its head made anew.
 
-    Records after the last judgement are left for the next turn.
+    Records after the last judgement are left for the next turn. A judgement may stand behind the snapshot that
+    holds its group: it was logged after what it is about.
     """
     waiting: deque[Record] = deque()
     made: Head | None = None
+    known = lineage.offset
     for record in records:
         waiting.append(record)
         body = record.event.body
-        if isinstance(body, Judgement):
+        if isinstance(body, Judgement) and body.learned_to > known:
             while waiting and waiting[0].offset <= body.learned_to:
                 taken = waiting.popleft()
                 seen(taken, lineage.take(taken))
@@ -86,7 +92,9 @@ def replay(records: Iterable[Record], lineage: Lineage, seen: Seen) -> Iterator[
             yield Step(body, made)
 
 
-def records_of(log: Log, after: int, unreadable: Callable[[CorruptError], None] | None = None) -> Iterator[Record]:
+def records_of(
+    log: Log, after: int, unreadable: Callable[[CorruptError], None] | None = None
+) -> Iterator[Record]:
     """Every readable record above offset `after`. A rotten one is told to `unreadable` and passed over."""
     while True:
         try:
@@ -100,6 +108,22 @@ def records_of(log: Log, after: int, unreadable: Callable[[CorruptError], None] 
             return
         yield from records
         after = records[-1].offset
+
+
+def last_sequence(log: Log, device: str) -> int:
+    """The highest sequence number that `device` may have used in the log; 0 if it has written nothing.
+
+    Sought from the end. Threads that number at once may write in another order: room is left for that.
+    """
+    end = log.last()
+    while end > 0:
+        after = max(0, end - _READ_MAX)
+        part = takewhile(lambda record: record.offset <= end, records_of(log, after))
+        own = [record.event.sequence for record in part if record.event.device == device]
+        if own:
+            return max(own) + (_NUMBERED_AT_ONCE_MAX if after else 0)
+        end = after
+    return 0
 
 
 def first_model(vertical: Vertical, at: float) -> Model:

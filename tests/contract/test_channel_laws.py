@@ -1,4 +1,4 @@
-"""The laws of the Channel: the embedded one keeps them (it is its own twin), and each finds one that breaks it."""
+"""The laws of the Channel: the embedded one (its own twin) keeps them; each finds one that breaks it."""
 
 from __future__ import annotations
 

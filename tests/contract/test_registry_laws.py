@@ -1,4 +1,4 @@
-"""The laws of the Registry: the embedded one and the twin keep them, and each law finds one that breaks it."""
+"""The laws of the Registry: the embedded one and the twin keep them, and each finds one that breaks it."""
 
 from __future__ import annotations
 

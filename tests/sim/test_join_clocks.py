@@ -18,6 +18,7 @@ from hotloop.types import Change, Claim, Event, Example, Feedback, Observation, 
 
 DAY_S = 86_400.0
 NOW_S = 1.8e9
+NOTHING = Proposals(0, 1, b"")
 Clock = Callable[[int, str, random.Random], float]  # (step, device, chance) -> what the device's clock says
 
 CLOCKS: dict[str, Clock] = {
@@ -87,7 +88,7 @@ def said(changes: list[Change]) -> list[Change]:
 
 @pytest.mark.parametrize("name", CLOCKS)
 def test_the_join_is_the_same_whatever_the_clocks_say(name: str) -> None:
-    """200 seeds: the same changes at the same offsets as with honest clocks, with and without enough memory."""
+    """200 seeds: the same changes at the same offsets as with honest clocks, with much memory and little."""
     for seed in range(200):
         honest = said(joined(made_log(seed, lambda step, *_: NOW_S + step), 100))
         assert len(honest) > 3

@@ -1,9 +1,9 @@
 """TRUST 8: the join against an oracle that is too simple to be wrong, over seeded interleavings.
 
-Each seed makes a small log in which everything goes wrong at once: feedback before its prediction, late, twice,
-contradicting, out of a device's own order, about nothing we know, more than is taken, and two predictions under
-one id. The joiner reads it with memory for 1 to 5 entries, so that it forgets and looks up all the time, from
-the start or from the middle, with records given again.
+Each seed makes a small log in which everything goes wrong at once: feedback before its prediction, late,
+twice, contradicting, out of a device's own order, about nothing we know, more than is taken, and two
+predictions under one id. The joiner reads it with memory for 1 to 5 entries, so that it forgets and looks up
+all the time, from the start or from the middle, with records given again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NOTHING = Proposals(0, 1, b"")
 
 
 def made_log(rng: random.Random) -> list[Record]:
-    """A log of 4 to 16 records, its devices' events shuffled, some of them there twice under another offset."""
+    """A log of 4 to 16 records, its devices' events shuffled, some there twice under another offset."""
     sequences = dict.fromkeys(("phone", "tablet", "press"), 0)
     events = []
     for _ in range(rng.randint(4, 14)):

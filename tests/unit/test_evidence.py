@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from hotloop.errors import InputError
 from hotloop.evidence import (
+    BETS,
     BLOCK_VALUES,
     RunningDifference,
     RunningInterval,
@@ -22,6 +23,8 @@ from hotloop.evidence import (
     share_interval,
     share_intervals,
 )
+
+quick = settings(max_examples=40, deadline=None)
 
 ALPHA = 0.05
 differences = st.lists(st.floats(-1, 1), max_size=60)
@@ -48,6 +51,7 @@ def test_one_difference_gives_the_value_worked_out_by_hand():
     assert e_value_worse([1.0], 0.5) == pytest.approx((1 + bets * 0.5).mean())
 
 
+@quick
 @given(differences, st.floats(0, 1))
 def test_stream_and_batch_agree(values, tolerance):
     """Fed one by one, WorseTest ends where the vectorised function does, with the same peak."""
@@ -59,6 +63,21 @@ def test_stream_and_batch_agree(values, tolerance):
     assert test.peak == pytest.approx(e_value_worse_peak(values, tolerance), rel=1e-9)
 
 
+@quick
+@given(st.lists(st.floats(-1, 1), max_size=20), st.floats(0, 1))
+def test_the_capital_is_what_a_gambler_would_have(values, tolerance):
+    """Played out bet by bet with plain multiplication, the mean of the purses is the e-value."""
+    purses = [1.0] * len(BETS)
+    for value in values:
+        purses = [
+            purse * (1 + float(bet) / (1 + tolerance) * (value - tolerance))
+            for purse, bet in zip(purses, BETS, strict=True)
+        ]
+        assert min(purses) > 0  # nobody can lose more than all
+    assert e_value_worse(values, tolerance) == pytest.approx(sum(purses) / len(purses), rel=1e-9)
+
+
+@quick
 @given(differences, st.randoms(use_true_random=False))
 def test_the_order_of_the_verdicts_does_not_matter(values, random):
     """The e-value at the end is the same in any order, so that nobody gains by choosing it."""
@@ -67,6 +86,7 @@ def test_the_order_of_the_verdicts_does_not_matter(values, random):
     assert e_value_worse(shuffled, 0.02) == pytest.approx(e_value_worse(values, 0.02), rel=1e-9)
 
 
+@quick
 @given(differences, st.floats(0, 1), st.floats(0, 1))
 def test_more_tolerance_is_never_more_evidence(values, one, other):
     """What is worse than a large tolerance is at least as clearly worse than a small one."""
@@ -141,13 +161,13 @@ def test_a_tolerance_out_of_bounds_is_refused(tolerance):
     ids=["rare", "uniform", "high"],
 )
 def test_the_band_misses_the_mean_at_any_time_at_most_alpha(draw, mean):
-    """Of 200 runs of 200 values, the true mean is ever outside in at most 5 %, with Monte Carlo slack."""
+    """Of 150 runs of 120 values, the true mean is ever outside in at most 5 %, with Monte Carlo slack."""
     rng = np.random.default_rng(4)
     missed = 0
-    for _ in range(200):
-        lower, upper = confidence_sequence(draw(rng, 200), ALPHA)
+    for _ in range(150):
+        lower, upper = confidence_sequence(draw(rng, 120), ALPHA)
         missed += bool(((lower > mean) | (upper < mean)).any())
-    assert missed / 200 <= ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / 200)
+    assert missed / 150 <= ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / 150)
 
 
 def test_the_band_is_tight_enough_to_be_of_use():
@@ -189,7 +209,7 @@ def test_nothing_seen_is_everything_possible():
     assert [len(part) for part in confidence_sequence([], ALPHA)] == [0, 0]
 
 
-@settings(max_examples=30)
+@quick
 @given(st.lists(st.sampled_from([0.0, 0.3, 1.0]), min_size=1, max_size=200))
 def test_bounds_are_ordered_and_hold_the_mean(values):
     """Whatever comes, 0 <= lower <= upper <= 1, and the mean of identical values is inside."""
@@ -229,7 +249,7 @@ def test_a_difference_is_covered_at_any_time():
     rng = np.random.default_rng(8)
     missed = 0
     for _ in range(100):
-        before, after = rng.random(60), rng.beta(3, 1, 60)
+        before, after = rng.random(40), rng.beta(3, 1, 40)
         lower, upper = difference_sequence(before, after, ALPHA)
         missed += bool(((lower > 0.25) | (upper < 0.25)).any())
     assert missed / 100 <= ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / 100)
@@ -272,6 +292,40 @@ def test_the_interval_is_the_end_of_the_sequence_and_parts_make_the_whole():
     parts = [running.take(after[:7]), running.take(after[7:])]
     assert np.concatenate([part[0] for part in parts]) == pytest.approx(lower, abs=0.0041)
     assert np.concatenate([part[1] for part in parts]) == pytest.approx(upper, abs=0.0041)
+
+
+def test_the_first_proof_is_where_the_sequence_first_excludes_zero():
+    """Looking at blocks finds the very value that looking at each would, once a block ends in a proof."""
+    rng = np.random.default_rng(14)
+    before, after = (rng.random(200) < 0.4) * 1.0, (rng.random(160) < 0.9) * 1.0
+    lower, upper = difference_sequence(before, after, ALPHA)
+    each = int(np.flatnonzero((lower > 0) | (upper < 0))[0])
+    running, found = RunningDifference(before, ALPHA), None
+    for start in range(0, 160, 16):
+        proof = running.first_proof(after[start : start + 16])
+        if proof is not None:
+            found = start + proof
+            break
+    assert found == each
+    assert running.interval()[0] > 0
+
+
+def test_no_values_prove_nothing():
+    """An empty block has no first proof and leaves the interval as it was."""
+    running = RunningDifference([0.5] * 20, ALPHA)
+    before = running.interval()
+    assert running.first_proof([]) is None
+    assert running.interval() == before
+
+
+def test_a_coarser_grid_is_wider_never_narrower():
+    """Fewer candidate means cost less time and round further outwards."""
+    rng = np.random.default_rng(15)
+    before, after = rng.random(100), rng.random(100)
+    fine, coarse = (difference_interval(before, after, ALPHA, points) for points in (499, 99))
+    assert coarse[0] <= fine[0]
+    assert fine[1] <= coarse[1]
+    assert coarse[1] - coarse[0] <= fine[1] - fine[0] + 0.045
 
 
 def test_a_difference_to_nothing_is_open():
@@ -321,6 +375,7 @@ def test_many_bands_at_once_are_the_single_ones():
     assert [len(part) for part in share_intervals([], [], ALPHA)] == [0, 0]
 
 
+@quick
 @given(st.integers(0, 500), st.integers(0, 500))
 def test_a_share_band_holds_the_share_and_mirrors(hits, misses):
     """The band holds the share itself, and that of the misses is its mirror image."""
@@ -352,13 +407,12 @@ def test_a_difference_of_shares_covers_the_truth():
     missed = 0
     for _ in range(100):
         before, after = np.cumsum(rng.random(200) < 0.7), np.cumsum(rng.random(200) < 0.9)
-        looks = [
-            share_difference((int(before[n]), n + 1), (int(after[n]), n + 1), ALPHA) for n in (20, 80, 199)
-        ]
+        looks = [share_difference((int(before[n]), n + 1), (int(after[n]), n + 1), ALPHA) for n in (20, 80, 199)]
         missed += not all(lower <= 0.2 <= upper for lower, upper in looks)
     assert missed / 100 <= ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / 100)
 
 
+@quick
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60), st.integers(0, 60))
 def test_swapping_before_and_after_turns_the_sign(a, b, c, d):
     """The band of the other direction is the mirror image, and holds the difference seen."""
@@ -367,6 +421,25 @@ def test_swapping_before_and_after_turns_the_sign(a, b, c, d):
     assert share_difference(after, before, ALPHA) == pytest.approx((-upper, -lower), abs=0.01)
     if before[1] and after[1]:
         assert lower - 1e-9 <= c / after[1] - a / before[1] <= upper + 1e-9
+
+
+@pytest.mark.parametrize(("before", "after"), [((8, 10), (19, 20)), ((0, 5), (5, 5)), ((30, 60), (20, 60))])
+def test_a_difference_of_shares_is_the_widest_of_all_pairs(before, after):
+    """Against every pair of shares on a fine grid whose joint evidence is below 1/alpha."""
+
+    def against(share, p):
+        hits, misses = share[0], share[1] - share[0]
+        log_m = math.lgamma(hits + 0.5) + math.lgamma(misses + 0.5) - math.lgamma(share[1] + 1)
+        return log_m - math.log(math.pi) - hits * np.log(p) - misses * np.log1p(-p)
+
+    p = np.linspace(0.0005, 0.9995, 1000)
+    possible = against(before, p)[:, None] + against(after, p)[None, :] < -math.log(ALPHA)
+    apart = (p[None, :] - p[:, None])[possible]
+    lower, upper = share_difference(before, after, ALPHA)
+    assert lower == pytest.approx(apart.min(), abs=0.008)
+    assert upper == pytest.approx(apart.max(), abs=0.008)
+    assert lower <= apart.min()
+    assert upper >= apart.max()
 
 
 def test_nothing_before_and_after_leaves_every_difference_possible():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,13 @@ from hotloop.config import SenseConfig
 from hotloop.errors import InputError, StoreError, TemplateError
 from hotloop.types import Payload, Prediction
 
-_KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".bmp": "image/bmp", ".json": "application/json"}
+_KINDS = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".bmp": "image/bmp",
+    ".json": "application/json",
+}
 _ANSWER = ".hotloop.json"
 
 Observe = Callable[[Payload, str], Prediction]
@@ -43,9 +50,10 @@ class WatchedFolder:
 
     def _complete(self) -> Iterator[Path]:
         sizes = {}
-        for path in sorted(self._folder.iterdir()):
+        for path in _listed(self._folder):
             if self._is_payload(path) and not _beside(path).exists():
-                sizes[path] = path.stat().st_size
+                with suppress(FileNotFoundError):  # taken away since it was listed
+                    sizes[path] = path.stat().st_size
         before, self._sizes = self._sizes, sizes
         yield from (path for path, size in sizes.items() if size > 0 and before.get(path) == size)
 
@@ -66,7 +74,9 @@ class WatchedFolder:
 
     def _payload(self, path: Path) -> Payload:
         reference = self._reference(path) if self._templates else None
-        return Payload(_read(path), _KINDS[path.suffix.lower()], None if reference is None else _read(reference))
+        return Payload(
+            _read(path), _KINDS[path.suffix.lower()], None if reference is None else _read(reference)
+        )
 
     def _reference(self, path: Path) -> Path:
         """The template of an image: the one for all, or the one beside it. TemplateError names what was sought."""
@@ -80,6 +90,16 @@ class WatchedFolder:
             f"{path.name} has no reference template: put {stem}{path.suffix} beside it, name one for all images in "
             "[sense] reference, or set [inspection] reference = false. Then remove this file to try again."
         )
+
+
+def _listed(folder: Path) -> list[Path]:
+    """The files of a folder by name. StoreError if it cannot be read: a share may come and go."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise StoreError(
+            f"the watched folder cannot be read: {error}. Mend it, or set [sense] folder"
+        ) from error
 
 
 def _beside(path: Path) -> Path:

@@ -34,7 +34,7 @@ MSGPACK = "application/msgpack"
 _TYPE_PREFIX = "urn:hotloop:error:"
 _RETRIED = frozenset((429, 502, 503, 504, 507))
 _FIRST_PAUSE_S = 0.05
-_PAUSE_S_MAX = 5.0
+_TIMEOUT_S = 10.0  # of one try
 
 
 class _Problem(msgspec.Struct, frozen=True):
@@ -64,7 +64,7 @@ class HubClient:
     """A hub at `url`, asked with `token`. May be used from several threads.
 
     What fails for a passing reason (no connection, overload, a full disk) is tried again with growing pauses
-    until `deadline_s`; then HubUnreachableError, or the error the hub last gave. `transport` and `clock` can
+    of at most `pause_s_max`, until `deadline_s`; then HubUnreachableError, or the error the hub last gave. `transport` and `clock` can
     be given for simulation.
     """
 
@@ -74,17 +74,17 @@ class HubClient:
         token: str,
         *,
         deadline_s: float = 30.0,
-        timeout_s: float = 10.0,
+        pause_s_max: float = 5.0,
         transport: httpx.BaseTransport | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.url = url.rstrip("/")
-        self._deadline_s = deadline_s
+        self._deadline_s, self._pause_s_max = deadline_s, pause_s_max
         self._clock = clock or SystemClock()
         self._http = httpx.Client(
             base_url=self.url,
             headers={"authorization": f"Bearer {token}"},
-            timeout=timeout_s,
+            timeout=_TIMEOUT_S,
             transport=transport,
             trust_env=False,  # a proxy of the environment is not between a line and its hub
         )
@@ -128,12 +128,12 @@ class HubClient:
         AccessError and RequestError end it: asking again would not help.
         """
         stop = stop or threading.Event()
-        pauses = _pauses()
+        pauses = _pauses(self._pause_s_max)
         while not stop.is_set():
             try:
                 for model in self._stream(line, after):
                     after = model.version
-                    pauses = _pauses()
+                    pauses = _pauses(self._pause_s_max)
                     yield model
                     if stop.is_set():
                         return
@@ -161,7 +161,7 @@ class HubClient:
     def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
         """One request, tried again while it fails for a passing reason and there is time."""
         end = self._clock.monotonic() + self._deadline_s
-        pauses = _pauses()
+        pauses = _pauses(self._pause_s_max)
         while True:
             answer: httpx.Response | None = None
             reason = ""
@@ -258,12 +258,12 @@ class HubChannel:
                 self._arrived.notify_all()
 
 
-def _pauses() -> Iterator[float]:
+def _pauses(pause_s_max: float) -> Iterator[float]:
     """Growing pauses, spread so that 5,000 lines do not come back in one moment."""
     pause = _FIRST_PAUSE_S
     while True:
         yield pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, hides nothing
-        pause = min(2 * pause, _PAUSE_S_MAX)
+        pause = min(2 * pause, pause_s_max)
 
 
 def _stream_timeout() -> httpx.Timeout:

@@ -19,7 +19,9 @@ def check_feedback(feedback: Feedback, labels: tuple[str, ...]) -> Feedback:
     except ConfigError as error:
         raise InputError(str(error)) from None
     if len(feedback.claims) > _CLAIMS_MAX:
-        raise InputError(f"a feedback makes at most {_CLAIMS_MAX} claims, this one makes {len(feedback.claims)}")
+        raise InputError(
+            f"a feedback makes at most {_CLAIMS_MAX} claims, this one makes {len(feedback.claims)}"
+        )
     if not math.isfinite(feedback.at):
         raise InputError("a feedback's `at` is seconds since 1970 UTC, a finite number")
     for place, claim in enumerate(feedback.claims):

@@ -13,7 +13,9 @@ import msgspec
 
 from hotloop.types import Change, Example
 
-_RETRY_EVERY = 8  # new refusals after which all that is held is tried again: one voice may be wrong, eight less so
+_RETRY_EVERY = (
+    8  # new refusals after which all that is held is tried again: one voice may be wrong, eight less so
+)
 
 
 class HeldState(msgspec.Struct, frozen=True):
@@ -30,8 +32,11 @@ class Held:
     def __init__(self, examples_max: int = 1000) -> None:
         self._examples_max = examples_max
         self._held: OrderedDict[str, tuple[int, Example | None, Example | None]] = OrderedDict()
-        self._dropped: dict[str, Example | None] = {}  # what is learned of those beyond the limit: mostly None
+        self._dropped: dict[
+            str, Example | None
+        ] = {}  # what is learned of those beyond the limit: mostly None
         self._fresh = 0
+        self._tried: set[str] = set()  # given out by the last `retry`: refused again, they are not fresh
 
     def __len__(self) -> int:
         return len(self._held)
@@ -48,16 +53,21 @@ class Held:
         """Keep the (adjusted) changes of a refused update. Beyond the limit the oldest are not retried."""
         for change in changes:
             self._held[name_of(change)] = (change.offset, change.before, change.after)
-        self._fresh += len(changes)
+        self._fresh += sum(name_of(change) not in self._tried for change in changes)
         while len(self._held) > self._examples_max:
             name, (_, before, _) = self._held.popitem(last=False)
             self._dropped[name] = before
 
     def retry(self) -> list[Change]:
-        """All that is held, in order, if enough has been refused since the last time; else nothing."""
+        """All that is held, in order, if enough has been refused since the last time; else nothing.
+
+        To be called once an update: what is refused again waits for as many new refusals as before.
+        """
+        self._tried.clear()
         if self._fresh < _RETRY_EVERY:
             return []
         self._fresh = 0
+        self._tried.update(self._held)
         changes = [Change(offset, before, after) for offset, before, after in self._held.values()]
         self._held.clear()
         return changes

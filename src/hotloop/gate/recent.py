@@ -1,4 +1,8 @@
-"""The recent past: the last verified examples as rows, so that two heads can be compared in milliseconds."""
+"""The recent past: the last verified examples as rows, so that two heads can be compared in milliseconds.
+
+Rows lie in one float32 block, oldest first, so that a comparison is one matrix product over it (all heads side by
+side: the block is read once). What is replaced or too old leaves a gap, and the block is closed up when it is full.
+"""
 
 from __future__ import annotations
 
@@ -9,61 +13,118 @@ from numpy.typing import NDArray
 
 from hotloop.types import Floats, Head, Rows
 
+_FIRST_ROWS = 256
+_GAP = -1
+
 
 class RecentPast:
     """The newest `examples_max` verified examples, by prediction id, oldest first."""
 
     def __init__(self, examples_max: int) -> None:
         self._examples_max = examples_max
-        self._rows: OrderedDict[str, Rows] = OrderedDict()
+        self._spans: OrderedDict[str, tuple[int, int, int]] = (
+            OrderedDict()
+        )  # name: first row, last row + 1, slot
+        self._slots = list(range(examples_max + 1))  # that are free
+        self._x = np.zeros((0, 0), np.float32)
+        self._y = np.zeros((0, 0), np.float32)
+        self._slot = np.zeros(0, np.intp)  # of each row; _GAP where there is none
+        self._end = 0
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._spans)
 
     def add(self, prediction: str, rows: Rows) -> None:
-        """Keep an example's rows; a later truth about the same prediction takes its place."""
-        if len(rows.w) == 0:
+        """Keep an example's rows; a later truth about the same prediction takes its place, even one without rows."""
+        self._drop(prediction)
+        count = len(rows.w)
+        if count == 0:
             return
-        self._rows.pop(prediction, None)
-        self._rows[prediction] = rows
-        while len(self._rows) > self._examples_max:
-            self._rows.popitem(last=False)
+        self._make_room(count, rows)
+        first, last, slot = self._end, self._end + count, self._slots.pop()
+        self._x[first:last], self._y[first:last], self._slot[first:last] = rows.x, rows.y, slot
+        self._spans[prediction] = (first, last, slot)
+        self._end = last
+        if len(self._spans) > self._examples_max:
+            self._drop(next(iter(self._spans)))
 
     def names(self) -> tuple[str, ...]:
         """The prediction ids, oldest first."""
-        return tuple(self._rows)
+        return tuple(self._spans)
 
     def losses(self, *heads: Head) -> list[Floats]:
-        """The loss of each example under each head, (n,) a head, oldest example first."""
-        if not self._rows:
+        """The loss of each example under each head, (n,) a head, oldest example first.
+
+        The share of the example's disputed rows that the head decides wrongly; NaN where a score is not finite. A
+        row is disputed if something is there, or the head says that something is. A row with nothing there and
+        nothing said is agreed, and does not dilute the others.
+        """
+        slots = np.array([slot for _, _, slot in self._spans.values()], np.intp)
+        if not len(slots):
             return [np.zeros(0) for _ in heads]
-        held = list(self._rows.values())
-        x = np.concatenate([rows.x for rows in held])
-        y = np.concatenate([rows.y for rows in held])
-        owner = np.repeat(np.arange(len(held)), [len(rows.w) for rows in held])
-        return [_losses(x, y, owner, head) for head in heads]
+        used = self._slot[: self._end]
+        rows = used != _GAP
+        columns = np.concatenate([head.weights[:, : len(head.labels)] for head in heads], axis=1)
+        scores = self._x[: self._end] @ columns.astype(np.float32)
+        count = len(heads[0].labels)  # those compared have the same
+        there = _decided(self._y[: self._end, :count], np.full(count, 0.5))
+        told = []
+        place = 0
+        for head in heads:
+            part = scores[:, place : place + len(head.labels)]
+            place += len(head.labels)
+            losses = _shares(
+                part, there, np.asarray(head.thresholds), np.where(rows, used, self._examples_max + 1)
+            )
+            told.append(losses[slots])
+        return told
+
+    def _drop(self, prediction: str) -> None:
+        """Leave a gap where an example was."""
+        span = self._spans.pop(prediction, None)
+        if span is not None:
+            first, last, slot = span
+            self._slot[first:last] = _GAP
+            self._x[first:last] = 0.0
+            self._slots.append(slot)
+
+    def _make_room(self, count: int, rows: Rows) -> None:
+        """Room for `count` more rows: close the gaps, and grow if that is not enough for as much again."""
+        if self._end + count <= len(self._slot):
+            return
+        kept = np.flatnonzero(self._slot[: self._end] != _GAP)
+        size = max(_FIRST_ROWS, 2 * (len(kept) + count))
+        block = np.zeros((size, rows.x.shape[1]), np.float32)
+        targets = np.zeros((size, rows.y.shape[1]), np.float32)
+        slot = np.full(size, _GAP, np.intp)
+        if len(kept):
+            block[: len(kept)], targets[: len(kept)], slot[: len(kept)] = (
+                self._x[kept],
+                self._y[kept],
+                self._slot[kept],
+            )
+        moved = np.cumsum(self._slot[: self._end] != _GAP)
+        for name, (first, last, owner) in self._spans.items():
+            start = int(moved[first]) - 1
+            self._spans[name] = (start, start + last - first, owner)
+        self._x, self._y, self._slot, self._end = block, targets, slot, len(kept)
 
 
-def _losses(x: Floats, y: Floats, owner: NDArray[np.intp], head: Head) -> Floats:
-    """Share of each example's disputed rows that are decided wrongly; NaN where a score is not finite.
-
-    A row is disputed if something is there, or the head says that something is. A row with nothing there
-    and nothing said is agreed, and does not dilute the others.
-    """
-    count = len(head.labels)
-    scores = x @ head.weights[:, :count]
-    said = _decided(scores, np.asarray(head.thresholds))
-    there = _decided(y[:, :count], np.full(count, 0.5))
+def _shares(
+    scores: NDArray[np.float32], there: NDArray[np.intp], thresholds: Floats, owner: NDArray[np.intp]
+) -> Floats:
+    """By owner: the share of disputed rows that are decided wrongly; NaN for one with a score that is not finite."""
+    said = _decided(scores, thresholds)
     disputed = (said >= 0) | (there >= 0)
-    wrong = np.bincount(owner, weights=disputed & (said != there), minlength=owner[-1] + 1)
-    total = np.bincount(owner, weights=disputed, minlength=owner[-1] + 1)
+    size = int(owner.max()) + 1
+    wrong = np.bincount(owner, weights=disputed & (said != there), minlength=size)
+    total = np.bincount(owner, weights=disputed, minlength=size)
     losses = wrong / np.maximum(total, 1)
-    broken = np.unique(owner[~np.isfinite(scores).all(axis=1)])
-    losses[broken] = np.nan
+    losses[np.unique(owner[~np.isfinite(scores).all(axis=1)])] = np.nan
     return losses
 
 
-def _decided(scores: Floats, thresholds: Floats) -> NDArray[np.intp]:
+def _decided(scores: NDArray[np.float32], thresholds: Floats) -> NDArray[np.intp]:
     """The label that a row is given: the best of those at or over their threshold, -1 for none."""
     margin = np.where(np.isfinite(scores), scores - thresholds, -np.inf)
     best = margin.argmax(axis=1)

@@ -10,8 +10,8 @@ whenever it arrived; among their devices, the one whose latest word has the high
 one key at two offsets, the lower one counts.) These are maxima over the *set* of records: the entry does not
 depend on the order of delivery, and a record delivered twice changes nothing.
 
-One rule does look at the order: an entry holds the words of at most `feedback_max` pairs of reviewer and device,
-and it is the pairs heard first that stay. Nothing that was learned is pushed out by a flood that comes later,
+One rule does look at the order: an entry holds the words of at most `feedback_max` pairs of reviewer and
+device, and it is the pairs heard first that stay. Nothing that was learned is pushed out by a later flood,
 and a replay of the log, being in order, decides the same.
 """
 
@@ -155,8 +155,8 @@ class Joiner:
     - A feedback on an id that is not in memory is looked up once anything was ever forgotten. A joiner whose
       first record is not the log's first has forgotten what came before.
     - A new prediction is looked up only if feedback on it may have come first. The ids of forgotten early
-      feedback are remembered in `_early`; only after that overflows, or from a start in the middle of the log,
-      must every new prediction be looked up.
+      feedback are remembered in `_early`; only after that overflows, or from a start in the middle of the
+      log, must every new prediction be looked up.
     - A new prediction that was not looked up may still be the second one under its id. That can change
       nothing before a feedback comes, so its slot is unsure and is looked up then.
     """

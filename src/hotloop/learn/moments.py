@@ -425,7 +425,7 @@ def _read(data: bytes, what: str) -> _Frozen:
         if (found := msgspec.msgpack.decode(data, type=_Version).format) > FORMAT:
             raise NewerFormatError(f"{what}: format {found} is newer than {FORMAT}: use a newer hotloop")
         frozen = msgspec.msgpack.decode(data, type=_Frozen)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{what}: the bytes cannot be read ({error}): use another copy") from error
     frozen.check(what)
     return frozen

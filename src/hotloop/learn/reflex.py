@@ -11,7 +11,6 @@ that leave-one-site-out is a subtraction.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -36,7 +35,7 @@ class _State(msgspec.Struct, frozen=True):
 
 
 class Reflex:
-    """Learns a head from verdicts, exactly and reversibly. Safe for several threads."""
+    """Learns a head from verdicts, exactly and reversibly. Pure: no clock, no disk, one thread at a time."""
 
     def __init__(self, teach: Callable[[Example], Rows], start: Head, config: LearnConfig) -> None:
         """`teach` is the vertical's; `start` is the head to begin with and, with config.ridge, the prior."""
@@ -55,7 +54,6 @@ class Reflex:
         self._first: str | None = None
         self._others: dict[str, Sums] = {}
         self._pool = Sums(columns, targets)
-        self._lock = threading.RLock()
 
     @property
     def count(self) -> int:
@@ -72,23 +70,20 @@ class Reflex:
 
     def head(self) -> Head:
         """The head that follows from all that is learned now."""
-        with self._lock:
-            return self._headed(self._moments)
+        return self._headed(self._moments)
 
     def leave_out(self, site: str) -> Head:
         """The head that never saw a site. The sites after the first SITES_MAX are left out together."""
-        with self._lock:
-            if site != self._first:
-                return self._headed(self._moments.without(self._others.get(site, self._pool)))
-            others = self._pool.twin()
-            for sums in self._others.values():
-                others.merge(sums)
-            return self._headed(self._moments.with_only(others))
+        if site != self._first:
+            return self._headed(self._moments.without(self._others.get(site, self._pool)))
+        others = self._pool.twin()
+        for sums in self._others.values():
+            others.merge(sums)
+        return self._headed(self._moments.with_only(others))
 
     def leverage(self, x: Floats) -> Floats:
         """How new each row of x (n, d) is: h = xᵀ A⁻¹ x, (n,)."""
-        with self._lock:
-            return self._moments.leverage(x)
+        return self._moments.leverage(x)
 
     def suspicion(self, example: Example) -> float:
         """How far a learned example is from what all others say; 0 if it teaches nothing.
@@ -97,15 +92,13 @@ class Reflex:
         have been learned.
         """
         rows = self._teach(example)
-        with self._lock:
-            return float(np.abs(self._moments.leave_all_out(rows)).max(initial=0.0))
+        return float(np.abs(self._moments.leave_all_out(rows)).max(initial=0.0))
 
     def state(self) -> bytes:
         """The sums, of all and by site: about 4 d² bytes for each site (and no more for the first)."""
-        with self._lock:
-            others = tuple((site, sums.to_bytes()) for site, sums in self._others.items())
-            pool = self._pool.to_bytes() if self._pool.xx.any() else b""
-            state = _State(self._recipe, self._moments.to_bytes(), self._first, others, pool)
+        others = tuple((site, sums.to_bytes()) for site, sums in self._others.items())
+        pool = self._pool.to_bytes() if self._pool.xx.any() else b""
+        state = _State(self._recipe, self._moments.to_bytes(), self._first, others, pool)
         data = msgspec.msgpack.encode(state)
         return digest(data).encode() + data
 
@@ -115,7 +108,7 @@ class Reflex:
             raise ModelError("the reflex's state is not what was written (digest): replay the log")
         try:
             found = msgspec.msgpack.decode(state[_DIGEST:], type=_State)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ModelError(f"the reflex's state cannot be read ({error}): replay the log") from error
         if found.recipe != self._recipe:
             raise ModelError(
@@ -125,8 +118,7 @@ class Reflex:
         moments = Moments.from_bytes(found.moments)
         others = {site: self._fitting(data) for site, data in found.others}
         pool = self._fitting(found.pool)
-        with self._lock:
-            self._moments, self._first, self._others, self._pool = moments, found.first, others, pool
+        self._moments, self._first, self._others, self._pool = moments, found.first, others, pool
 
     def _headed(self, moments: Moments) -> Head:
         return Head(self._start.labels, moments.weights(), self._start.thresholds)
@@ -142,22 +134,23 @@ class Reflex:
         """What to unlearn and what to learn, each with its site. Rows taught alike by both stay."""
         old = None if before is None else self._teach(before)
         new = None if after is None else self._teach(after)
-        if old is not None and new is not None and old.x.shape == new.x.shape:
+        if (
+            old is not None
+            and new is not None
+            and old.x.shape == new.x.shape
+            and _site(before) == _site(after)
+        ):
             changed = (old.x != new.x).any(1) | (old.y != new.y).any(1) | (old.w != new.w)
             old, new = _only(old, changed), _only(new, changed)
-        steps: list[tuple[str, Step]] = []
-        if before is not None and old is not None:
-            steps.append((before.prediction.observation.site, (-1, old)))
-        if after is not None and new is not None:
-            steps.append((after.prediction.observation.site, (1, new)))
-        return steps
+        unlearn: list[tuple[str, Step]] = [] if old is None else [(_site(before), (-1, old))]
+        learn: list[tuple[str, Step]] = [] if new is None else [(_site(after), (1, new))]
+        return unlearn + learn
 
     def _apply(self, steps: Sequence[tuple[str, Step]]) -> None:
-        with self._lock:
-            self._moments.apply([step for _, step in steps])
-            for site, (sign, rows) in steps:
-                if len(rows.w) and (sums := self._apart(site)) is not None:
-                    sums.add(rows, sign)
+        self._moments.apply([step for _, step in steps])
+        for site, (sign, rows) in steps:
+            if len(rows.w) and (sums := self._apart(site)) is not None:
+                sums.add(rows, sign)
 
     def _apart(self, site: str) -> Sums | None:
         """The sums that are kept for a site; None for the first one."""
@@ -168,6 +161,10 @@ class Reflex:
         if site not in self._others and len(self._others) < SITES_MAX - 1:
             self._others[site] = Sums(*self._start.weights.shape)
         return self._others.get(site, self._pool)
+
+
+def _site(example: Example | None) -> str:
+    return "" if example is None else example.prediction.observation.site
 
 
 def _only(rows: Rows, chosen: NDArray[np.bool_]) -> Rows:

@@ -14,6 +14,7 @@ from hotloop.evidence import difference_interval
 ALPHA: Final = 0.05
 EXAMPLES_MIN: Final = 200  # fewer cannot rule out a gain
 GAIN_MAX: Final = 0.1  # a gain above this must be ruled out before a ceiling is spoken of
+GRID_POINTS: Final = 199  # scores are weighed to 0.005
 PERFECT: Final = 0.99  # from this mean score on there is nothing to improve
 
 
@@ -27,7 +28,7 @@ def ceiling(scores: Sequence[float], alpha: float = ALPHA) -> str:
     half = len(scores) // 2
     before, after = scores[:half], scores[half:]
     now = sum(after) / len(after)
-    lower, upper = difference_interval(before, after, alpha)
+    lower, upper = difference_interval(before, after, alpha, GRID_POINTS)
     if lower > 0 or upper > GAIN_MAX or now >= PERFECT:
         return ""
     if upper < 0:

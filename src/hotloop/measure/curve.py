@@ -40,8 +40,7 @@ class Curve:
         if self._examples // self._bucket_examples == len(self._buckets):
             if len(self._buckets) == BUCKETS_MAX:
                 self._merge()
-            if self._examples // self._bucket_examples == len(self._buckets):
-                self._buckets.append(Span(0, at, version, Tally()))
+            self._buckets.append(Span(0, at, version, Tally()))
         self._examples += 1
         last = self._buckets[-1]
         last.examples, last.at, last.version = self._examples, at, version

@@ -16,10 +16,12 @@ from hotloop.measure.report import duration
 
 DPI: Final = 150  # pixels an inch: 1500 pixels wide
 COLOURS: Final = {"precision": "#1f6fb4", "recall": "#d9730d", "F1": "#2f3b45"}
+TIERS: Final = {"refresh": (4, 3), "consolidate": (1, 2), "rollback": (8, 2)}  # dashes of their marks
 ACCENT: Final = "#1f6fb4"
 QUIET: Final = "#6b7680"
 DELAYS: Final = ("#0b3c5d", "#1f6fb4", "#6aa9d8", "#d9730d", "#b23a48", "#6b7680")
 TICKS_S: Final = (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1, 10, 60, 600, 3600, 36_000, 864_000)
+LEAST_EXAMPLES: Final = 10  # a curve begins here, where it has come so far: fewer only make noise
 LEAST_DRAWN_S: Final = 1e-5  # shorter, and negative, durations are drawn here: the scale is logarithmic
 
 
@@ -27,7 +29,8 @@ def learning_curve(report: Report, path: Path) -> None:
     """Precision, recall and F1 with their bands, against verified examples and against minutes."""
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     by_examples, by_minutes = figure.subplots(1, 2, sharey=True)
-    points = report.quality.curve
+    curve = report.quality.curve
+    points = [point for point in curve if point.examples >= LEAST_EXAMPLES] or curve
     _curves(by_examples, [float(point.examples) for point in points], points)
     _curves(by_minutes, [point.minutes for point in points], points)
     by_examples.set_xlabel("verified examples")
@@ -35,7 +38,7 @@ def learning_curve(report: Report, path: Path) -> None:
     by_examples.set_ylabel("over the newest 100 examples or more")
     _releases(by_minutes, report)
     if points:
-        by_minutes.legend(loc="lower right", frameon=False)
+        by_examples.legend(loc="lower right", frameon=False)
     else:
         by_examples.text(0.5, 0.5, "no verified example yet", ha="center", transform=by_examples.transAxes)
     sure = f"{1 - report.alpha:.0%}"
@@ -103,17 +106,21 @@ def _curves(axes: Axes, x: Sequence[float], points: Sequence[CurvePoint]) -> Non
 def _releases(axes: Axes, report: Report) -> None:
     """A mark for each release of the slower tiers: a reflex goes out at nearly every verdict."""
     began = report.quality.curve_began_at
-    for improvement in report.improvements:
-        if improvement.tier != "reflex":
-            at = (improvement.live_at - began) / 60
-            axes.axvline(at, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
-            axes.text(at, 0.02, f" {improvement.tier}", color=QUIET, fontsize=8, rotation=90, va="bottom")
+    for tier, dashes in TIERS.items():
+        times = [(i.live_at - began) / 60 for i in report.improvements if i.tier == tier]
+        for i, at in enumerate(times):
+            label = f"{tier} live" if i == 0 else None
+            axes.axvline(at, color=QUIET, linewidth=1, linestyle=(0, dashes), label=label)
+    marks = [line for line in axes.get_lines() if str(line.get_label()).endswith(" live")]
+    if marks:
+        axes.legend(handles=marks, loc="lower right", framealpha=1, edgecolor="white")
 
 
 def _bar(axes: Axes, place: float, spread: Spread, *, total: bool) -> None:
     """One stage: a line at p50, a bar to p95, a dot at p99, and the figures beside it."""
     if not spread.count:
-        axes.text(LEAST_DRAWN_S, place, " nothing yet", va="center", color=QUIET, fontsize=9)
+        inside = axes.get_yaxis_transform()  # x as a share of the width: there is no time to put it at
+        axes.text(0.01, place, "not measured", va="center", color=QUIET, fontsize=9, transform=inside)
         return
     half, most, rare = (max(s, LEAST_DRAWN_S) for s in (spread.p50_s, spread.p95_s, spread.p99_s))
     colour = COLOURS["F1"] if total else ACCENT
@@ -123,14 +130,15 @@ def _bar(axes: Axes, place: float, spread: Spread, *, total: bool) -> None:
     text = f"   {duration(spread.p50_s)} · {duration(spread.p95_s)}"
     if spread.negative:
         text += f"   ({spread.negative} negative: clocks differ)"
-    axes.text(max(most, rare), place, text, va="center", fontsize=9, color=colour)
+    axes.text(max(most, rare), place, text, va="center", fontsize=9, color=colour, in_layout=False)
 
 
 def _scale(axes: Axes, spreads: Sequence[Spread]) -> None:
     """A logarithmic scale that holds every stage and leaves room for the figures, ticked in spoken units."""
     seen = [spread for spread in spreads if spread.count]
     times = [max(time, LEAST_DRAWN_S) for spread in seen for time in (spread.p50_s, spread.p99_s)]
-    low, high = min(times, default=1e-3) / 2, max(times, default=1.0) * 60
+    least, most = min(times, default=1e-3), max(times, default=1.0)
+    low, high = least / 2, most * max(60.0, (most / least) ** 0.4)
     ticks = [tick for tick in TICKS_S if low <= tick <= high]
     axes.set_xlim(low, high)
     axes.set_xticks(ticks, [duration(tick) for tick in ticks])

@@ -56,7 +56,11 @@ def _quality(report: Report) -> str:
     quality = report.quality
     if not quality.examples:
         return "Quality: no verified example yet."
-    rows = [_score("at first", quality.first), _score("recent", quality.recent), _score("all", quality.overall)]
+    rows = [
+        _score("at first", quality.first),
+        _score("recent", quality.recent),
+        _score("all", quality.overall),
+    ]
     for name, scores in (("line", quality.lines), ("label", quality.labels)):
         rows += [_score(f"{name} {score.key}", score) for score in scores[:ROWS_MAX]]
         rows += _left_out(len(scores))

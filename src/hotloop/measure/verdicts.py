@@ -6,6 +6,7 @@ features. Bounded: what is forgotten is counted in `lost` and shown.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from typing import Final
 
@@ -44,8 +45,8 @@ class _Seen:
     def __init__(self, prediction: Prediction) -> None:
         self.line = prediction.observation.line
         self.version = prediction.version
-        self.observed_at = prediction.observation.at
-        self.predicted_at = prediction.at
+        self.observed_at = _said(prediction.observation.at)
+        self.predicted_at = _said(prediction.at)
         self.verdicts = 0
 
 
@@ -72,7 +73,7 @@ class Verdicts:
     def told(self, feedback: Feedback, offset: int, received_at: float) -> Verdict | None:
         """Take a feedback at its offset; gives its verdict, or None where its prediction is not known yet."""
         seen = self._seen.get(feedback.prediction)
-        given = (feedback.at, received_at)
+        given = (_said(feedback.at), received_at)
         if seen is not None:
             return _verdict(feedback.prediction, seen, offset, given)
         waiting = self._early.setdefault(feedback.prediction, [])
@@ -88,6 +89,11 @@ class Verdicts:
     def early(self) -> int:
         """How many predictions feedback waits for."""
         return len(self._early)
+
+
+def _said(at: float) -> float:
+    """A device's time, or 0 where it is no number: it must not spoil what is computed and sent on."""
+    return at if math.isfinite(at) else 0.0
 
 
 def _verdict(prediction: str, seen: _Seen, offset: int, given: tuple[float, float]) -> Verdict:

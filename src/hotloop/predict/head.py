@@ -33,11 +33,13 @@ def unpack_head(data: bytes) -> Head:
     """The head that `pack_head` made. ModelError if the bytes are not one."""
     try:
         packed = msgspec.msgpack.decode(data, type=_Packed)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ModelError(f"these {len(data)} bytes are no head: {error}") from error
     values = packed.rows * packed.columns
     if min(packed.rows, packed.columns) < 1 or values > _VALUES_MAX or len(packed.data) != 4 * values:
-        raise ModelError(f"a head of {packed.rows} x {packed.columns} cannot be {len(packed.data)} bytes long")
+        raise ModelError(
+            f"a head of {packed.rows} x {packed.columns} cannot be {len(packed.data)} bytes long"
+        )
     if len(packed.thresholds) != len(packed.labels) or packed.columns < len(packed.labels):
         raise ModelError("a head has one threshold and at least one column a label; this one has not")
     weights = np.frombuffer(packed.data, dtype="<f4").reshape(packed.rows, packed.columns).astype(np.float64)

@@ -1,7 +1,7 @@
 """The embedded Channel: lines in the same process, or behind the hub, wait on one condition.
 
-It holds one release, the newest; so it needs no disk and no bound: after a restart it begins from the registry's
-latest. It is also the twin that the laws of the Channel are tried on: there is nothing simpler to put in its place.
+It holds one release, the newest; so it needs no disk and no bound: after a restart it begins from the
+registry's latest. It is its own twin, the one that tests run on: nothing simpler could take its place.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ class LocalChannel:
         """See Channel. ModelError also if the release is of another model."""
         if release.version != model.version:
             raise ModelError(
-                f"release {release.version} came with model {model.version}: publish a release with its own model"
+                f"release {release.version} came with model {model.version}: publish it with its own model"
             )
         with self._changed:
             last = self._newest.version if self._newest else 0
             if model.version <= last:
                 raise ModelError(
-                    f"version {model.version} is not above {last}, the last one offered: to go back, publish the "
+                    f"version {model.version} is not above {last}, the last one: to go back, publish the "
                     "old model under a new version (hotloop rollback)"
                 )
             self._newest = model
             self._changed.notify_all()
 
-    def follow(self, line: str, after: int, timeout_s: float) -> Model | None:  # noqa: ARG002  (all lines get the same)
+    def follow(self, line: str, after: int, timeout_s: float) -> Model | None:  # noqa: ARG002  (all get the same)
         """See Channel. None at once when it is closed."""
         ends_at = time.monotonic() + timeout_s
         with self._changed:
@@ -58,7 +58,7 @@ class LocalChannel:
         return None
 
     def acknowledge(self, live: Live) -> None:
-        """See Channel. The last word of a line counts, also when it went back to an older version by itself."""
+        """See Channel. The last word of a line counts, also when it went back to an older version."""
         with self._changed:
             self._live[live.line] = live
         if self._heard is not None:

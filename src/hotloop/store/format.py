@@ -11,6 +11,7 @@ The WAL and its durability: https://sqlite.org/wal.html, https://sqlite.org/prag
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import hashlib
@@ -146,7 +147,7 @@ def connect(path: str, vfs: str = "", *, readonly: bool = False) -> apsw.Connect
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         _check_format(connection, path)
         if not readonly:
-            _prepare(connection)
+            _prepare(connection, path)
     except apsw.Error as error:
         failure = store_error(error, path, connection)
         _abandon(connection)
@@ -159,8 +160,9 @@ def connect(path: str, vfs: str = "", *, readonly: bool = False) -> apsw.Connect
 
 def _abandon(connection: apsw.Connection) -> None:
     """Close without a checkpoint: a file that cannot be used is left as it is."""
-    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-    connection.close(True)
+    with contextlib.suppress(apsw.Error):  # it is being given up for an error that is raised already
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        connection.close()
 
 
 def _check_format(connection: apsw.Connection, path: str) -> None:
@@ -185,19 +187,24 @@ def _check_format(connection: apsw.Connection, path: str) -> None:
     )
 
 
-def _prepare(connection: apsw.Connection) -> None:
+def _prepare(connection: apsw.Connection, path: str) -> None:
     """Set the connection up for writing, and a new file's schema, all in one transaction."""
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file
-    connection.execute("PRAGMA journal_mode = WAL")
+    mode = connection.pragma("journal_mode", "wal")
+    if mode != "wal":  # SQLite does not say why it could not: it goes on in its old mode
+        full = connection.system_errno in FULL
+        kind = DiskFullError if full else StoreError
+        raise kind(f"{path} could not be set up (journal mode {mode}). Make room, check the disk, try again")
     connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
     connection.execute("PRAGMA wal_autocheckpoint = 0")  # the writer checkpoints, between commits
     if connection.pragma("user_version") == 0:
-        with connection:
-            connection.execute(_SCHEMA)
-            told = (_written_by(), str(FORMAT))
-            connection.execute("INSERT INTO meta VALUES ('writer', ?), ('format', ?)", told)
-            connection.pragma("application_id", APPLICATION_ID)
-            connection.pragma("user_version", FORMAT)
+        told = (_written_by(), str(FORMAT))
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(_SCHEMA)
+        connection.execute("INSERT INTO meta VALUES ('writer', ?), ('format', ?)", told)
+        connection.pragma("application_id", APPLICATION_ID)
+        connection.pragma("user_version", FORMAT)
+        connection.execute("COMMIT")
 
 
 @functools.cache
@@ -209,9 +216,13 @@ def store_error(error: apsw.Error, path: str, connection: apsw.Connection | None
     """What a failure of SQLite means, in our words."""
     number = connection.system_errno if connection is not None else 0
     if isinstance(error, apsw.FullError) or (isinstance(error, apsw.IOError) and number in FULL):
-        return DiskFullError(f"the disk of {path} is full: what was acknowledged is safe, the rest was not taken. Make room")
+        return DiskFullError(
+            f"the disk of {path} is full: what was acknowledged is safe, the rest was not taken. Make room"
+        )
     if isinstance(error, (apsw.CorruptError, apsw.NotADBError, apsw.SQLError)):
-        return CorruptError(f"{path} is damaged ({error}). `hotloop verify` names the records; restore them from a backup")
+        return CorruptError(
+            f"{path} is damaged ({error}). `hotloop verify` names the records; restore them from a backup"
+        )
     if isinstance(error, (apsw.BusyError, apsw.LockedError)):
         return StoreBusyError(f"{path} is in use by another program ({error}). Stop it, then try again")
     cause = f"{error}, {errno.errorcode.get(number, number)}" if number else str(error)

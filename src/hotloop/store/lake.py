@@ -1,7 +1,7 @@
 """The embedded Lake: image bytes by digest and embeddings that can be searched, in two Lance tables.
 
-Folder: `lake.json` (format), `images.lance` (digest, bytes, size), `embeddings.lance` (prediction, digest, label,
-vector), each with its mark (see `lance_table`). Any Lance reader (DuckDB, Polars, Ray, Spark) opens the tables.
+Folder: `lake.json` (format), `images.lance` (digest, bytes, size), `embeddings.lance` (prediction, digest,
+label, vector), each with its mark (see `lance_table`). DuckDB, Polars, Ray and Spark can read the tables.
 One process owns a lake; importing Lance starts threads, so do not fork after one is open: spawn.
 
 Memory does not grow with the lake. To keep 100 M images apart by digest in a set would take 10 GB; here a put
@@ -46,7 +46,7 @@ PENDING_BYTES_MAX = 256 * 2**20  # put but not yet durable; more raise OverloadE
 RECENT_DIGESTS_MAX = 100_000
 IMAGE_VERSIONS = 2  # versions of the image table that stay: bytes never change, so an old one is of no use
 EMBEDDING_VERSIONS = 1000  # the retention: `nearest` answers as of each of the newest 1,000 versions
-QUIET_S = 0.05  # without a put for this long, the lake tidies if it is due; without ever being quiet, at 4 x due
+QUIET_S = 0.05  # without a put for this long the lake tidies, if it is due; under load, at 4 times that
 _DIGEST = re.compile(r"\A[0-9a-f]{64}\Z")
 
 
@@ -65,10 +65,11 @@ class _Task:
 
 
 class LanceLake:
-    """The port Lake in `folder`. StoreBusyError if another process has it, NewerFormatError if it is of a newer format.
+    """The port Lake in `folder`. StoreBusyError if a process has it, NewerFormatError if a newer one made it.
 
-    Puts from many threads share one append and one sync (group commit). With less than `config.free_bytes_min`
-    of room on the disk, images are refused with DiskFullError, so that the log, which needs little, can go on.
+    Puts from many threads share one append and one sync (group commit). With less than
+    `config.free_bytes_min` of room on the disk, images are refused with DiskFullError, so that the log, which
+    needs little, can go on.
     """
 
     def __init__(self, folder: Path, config: StoreConfig) -> None:
@@ -86,7 +87,8 @@ class LanceLake:
         self._recent: OrderedDict[str, None] = OrderedDict()
         self._tasks: deque[_Task] = deque()
         self._pending_bytes = 0
-        self._closing = False
+        self._closing = False  # no more is taken: `close` was called, or the writer died
+        self._closed = False
         self._group: list[_Task] = []
         self._tidy_failures = 0
         self._changed = threading.Condition()
@@ -99,7 +101,7 @@ class LanceLake:
         return tuple(text for text in (self._images.repaired, self._embeddings.repaired) if text)
 
     def put(self, blobs: Sequence[bytes]) -> list[str]:
-        """See Lake. DiskFullError: none of these is acknowledged; OverloadError: too much waits for the disk."""
+        """See Lake. DiskFullError: none of these is acknowledged. OverloadError: too much waits already."""
         digests = [digest(blob) for blob in blobs]
         with self._changed:
             new = {name: blob for name, blob in zip(digests, blobs, strict=True) if name not in self._recent}
@@ -122,16 +124,21 @@ class LanceLake:
             if hashlib.sha256(blob).hexdigest() == digest:
                 return blob
         if found:
-            raise CorruptError(f"the bytes of image {digest} have rotted on the disk; restore it from a backup")
+            raise CorruptError(f"the bytes of image {digest} have rotted: restore it from a backup")
         raise NotFoundError(f"no image with digest {digest}")
 
     def embed(self, rows: Sequence[Embedding]) -> int:
         """See Lake. InputError if the vectors are not finite and of the length of those that are here."""
-        vectors = [row.vector for row in rows]
-        return int(self._do(_Task(call=lambda: self._embed(rows, len(vectors[0]) if vectors else 0))))
+        length = len(rows[0].vector) if rows else 0
+        for row in rows:
+            _check_vector(row.vector, length)
+        if rows and not length:
+            raise InputError("a vector of no numbers cannot be searched")
+        made = _embedding_rows(rows, length) if rows else None
+        return int(self._do(_Task(call=lambda: self._embed(made, length))))
 
     def nearest(self, vector: Sequence[float], count: int, version: int | None = None) -> list[Neighbour]:
-        """See Lake. Every vector is compared (exact). NotFoundError if the version is beyond the retention."""
+        """See Lake. Exact: every vector is compared. NotFoundError if the version is beyond the retention."""
         snapshot = self._embeddings.dataset if version is None else self._embeddings.at(version)
         if snapshot is None or count < 1:
             return []
@@ -161,9 +168,9 @@ class LanceLake:
     def close(self) -> None:
         """Finish what is waiting, then release the folder. A second close does nothing."""
         with self._changed:
-            if self._closing:
+            if self._closed:
                 return
-            self._closing = True
+            self._closed = self._closing = True
             self._changed.notify_all()
         self._writer.join()
         os.close(self._lock)
@@ -174,7 +181,7 @@ class LanceLake:
             if self._closing:
                 raise StoreError(f"the lake in {self._folder} is closed")
             if self._pending_bytes and self._pending_bytes + task.size_bytes > PENDING_BYTES_MAX:
-                raise OverloadError("more images came than the disk takes: send them again", retry_after_s=1.0)
+                raise OverloadError("images come faster than the disk takes them: send these again")
             self._pending_bytes += task.size_bytes
             self._tasks.append(task)
             self._changed.notify_all()
@@ -253,20 +260,20 @@ class LanceLake:
         if free - size_bytes < self._free_bytes_min:
             raise DiskFullError(
                 f"{free} bytes are free at {self._folder} and {self._free_bytes_min} are kept for the log "
-                f"(store.free_bytes_min): {size_bytes} bytes of images were not taken. Make room and send them again."
+                f"(store.free_bytes_min): {size_bytes} bytes were not taken. Make room and send them again."
             )
 
-    def _embed(self, rows: Sequence[Embedding], length: int) -> int:
-        """Append embeddings; an empty call makes a version too, once there is a table."""
+    def _embed(self, made: Any, length: int) -> int:
+        """Append embeddings; with none (`made` is None) there is a new version all the same."""
         snapshot = self._embeddings.dataset
-        if snapshot is not None:
-            length = _length(snapshot)
-        for row in rows:
-            _check_vector(row.vector, length)
-        if not length:
+        if snapshot is None and made is None:
             raise InputError("the first embeddings cannot be none: they fix the length of the vectors")
-        self._check_room(4 * length * len(rows))
-        return self._embeddings.append(_embedding_rows(rows, length))
+        if made is None:
+            made = _embedding_rows([], _length(snapshot))
+        elif snapshot is not None and length != _length(snapshot):
+            raise InputError(f"vectors of {length} numbers came, those of this lake have {_length(snapshot)}")
+        self._check_room(made.nbytes)
+        return self._embeddings.append(made)
 
     def _tidy(self) -> None:
         self._images.tidy()
@@ -281,7 +288,7 @@ class LanceLake:
         return self._images.erase(condition)
 
     def _bytes_around_rot(self, digest: str) -> Iterator[bytes]:
-        """The bytes of a digest, looked for file by file. CorruptError if it may be in one that is unreadable."""
+        """The bytes of a digest, file by file. CorruptError if they may be in an unreadable one."""
         snapshot = self._images.dataset
         unreadable: list[str] = []
         found = False
@@ -336,7 +343,7 @@ def check_format(folder: Path) -> None:
     try:
         found = int(json.loads(path.read_text(encoding="utf-8"))["format"])
     except (ValueError, KeyError, TypeError) as error:
-        raise CorruptError(f"{path} should say {{\"format\": {FORMAT}}} and does not: {error}") from error
+        raise CorruptError(f'{path} should say {{"format": {FORMAT}}} and does not: {error}') from error
     if found > FORMAT:
         raise NewerFormatError(f"{path} has format {found}, this hotloop knows {FORMAT}: update hotloop")
 
@@ -367,7 +374,7 @@ def _any_of(digests: Iterable[str]) -> str:
 
 
 def known(snapshot: Any, digests: Iterable[str]) -> set[str]:
-    """Which of the digests are in a snapshot; none where it cannot be read, so that they are written again."""
+    """Which digests are in a snapshot; none where it cannot be read, so that they are written again."""
     wanted = [name for name in digests if _DIGEST.match(name)]
     if snapshot is None or not wanted:
         return set()
@@ -378,7 +385,7 @@ def known(snapshot: Any, digests: Iterable[str]) -> set[str]:
 
 
 def bytes_of(snapshot: Any, digest: str, part: Any = None) -> Iterator[bytes]:
-    """All that is kept under a digest: in a snapshot, by its index; or in one fragment, without (it may have rotted)."""
+    """All that is kept under a digest: in a snapshot, by the index; or in one fragment, without it."""
     apart = {} if part is None else {"fragments": [part], "use_scalar_index": False}
     rows = snapshot.scanner(columns=["bytes"], filter=_any_of([digest]), **apart).to_table()
     yield from rows["bytes"].to_pylist()
@@ -410,14 +417,12 @@ def _image_rows(blobs: dict[str, bytes]) -> Any:
 
 
 def _embedding_rows(rows: Sequence[Embedding], length: int) -> Any:
-    """The Arrow table (prediction, digest, label, vector float32[length]) of embeddings."""
+    """The Arrow table (prediction, digest, label, vector float32[length]) of embeddings. InputError."""
     arrow = importlib.import_module("pyarrow")
+    columns = {name: [getattr(row, name) for row in rows] for name in ("prediction", "digest", "label")}
+    try:
+        made = {name: arrow.array(texts, arrow.string()) for name, texts in columns.items()}
+    except ValueError as error:
+        raise InputError(f"the text of an embedding is not Unicode: {error}") from error
     flat = arrow.array([number for row in rows for number in row.vector], arrow.float32())
-    return arrow.table(
-        {
-            "prediction": arrow.array([row.prediction for row in rows], arrow.string()),
-            "digest": arrow.array([row.digest for row in rows], arrow.string()),
-            "label": arrow.array([row.label for row in rows], arrow.string()),
-            "vector": arrow.FixedSizeListArray.from_arrays(flat, length),
-        }
-    )
+    return arrow.table({**made, "vector": arrow.FixedSizeListArray.from_arrays(flat, length)})

@@ -27,9 +27,9 @@ from hotloop.types import Event, Record
 CHECKPOINT_PAGES = 1000  # of 4 KiB: the WAL is moved into the file when it has grown this long
 IDLE_READERS_MAX = 8
 
-_READ = f"SELECT {form.COLUMNS} FROM event WHERE offset > ? ORDER BY offset LIMIT ?"
-_ONE = f"SELECT {form.COLUMNS} FROM event WHERE offset = ?"
-_ABOUT = f"SELECT {form.COLUMNS} FROM event WHERE about = ? ORDER BY offset"
+_READ = f"SELECT {form.COLUMNS} FROM event WHERE offset > ? ORDER BY offset LIMIT ?"  # noqa: S608
+_ONE = f"SELECT {form.COLUMNS} FROM event WHERE offset = ?"  # noqa: S608
+_ABOUT = f"SELECT {form.COLUMNS} FROM event WHERE about = ? ORDER BY offset"  # noqa: S608
 
 
 class SqliteLog:
@@ -55,9 +55,7 @@ class SqliteLog:
         self._path = str(path)
         self._lock = None if vfs else _own(path)
         try:
-            self._writer = Writer(
-                self._path, vfs, settings or StoreConfig(), clock or SystemClock(), checkpoint_pages
-            )
+            self._writer = Writer(self._path, vfs, settings or StoreConfig(), clock or SystemClock(), checkpoint_pages)
         except StoreError:
             self._unlock()
             raise
@@ -141,7 +139,7 @@ class _Readers:
                 if keep:
                     self._idle.append(connection)
             if not keep:
-                connection.close(True)
+                connection.close()
 
     def check(self) -> None:
         """StoreError after `close`."""
@@ -154,7 +152,7 @@ class _Readers:
             self._closed = True
             idle, self._idle = self._idle, []
         for connection in idle:
-            connection.close(True)
+            connection.close()
 
 
 def _read_run(reader: apsw.Connection, after: int, upto: int) -> list[Record]:
@@ -202,12 +200,16 @@ def _own(path: Path) -> IO[bytes]:
         file = open(name, "ab")  # noqa: PTH123, SIM115 - held open for as long as the log is
     except OSError as error:
         kind = DiskFullError if error.errno in form.FULL else StoreError
-        raise kind(f"{name} cannot be opened: {error.strerror}. Make room, or set store.folder to a place that can be written") from error
+        raise kind(
+            f"{name} cannot be opened: {error.strerror}. Make room, or set store.folder to a place that can be written"
+        ) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.close()
-        raise StoreBusyError(f"{path} belongs to a hotloop that is running already. Stop it, or give this one another store.folder") from error
+        raise StoreBusyError(
+            f"{path} belongs to a hotloop that is running already. Stop it, or give this one another store.folder"
+        ) from error
     return file
 
 

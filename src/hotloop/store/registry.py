@@ -1,7 +1,8 @@
 """The embedded Registry: model versions in one SQLite file.
 
-Everything in it follows from the log, and `hotloop replay` can make it anew; so `synchronous=NORMAL` is right:
-a power cut may take the last few models (never a torn one), and no release waits 20 to 50 times a second for a disk.
+Everything in it follows from the log, and `hotloop replay` can make it anew; so `synchronous=NORMAL` is
+right: a power cut may take the last few models (never a torn one), and no release waits for a disk, 20 to 50
+times a second.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class SqliteRegistry:
     """The port Registry in the file `path`.
 
     The newest `retained` models are kept whole, and every model of another tier than reflex. Of older reflex
-    models the card stays (all but the head's bytes): `get` of one raises NotFoundError and says how to rebuild it.
+    models the card stays (all but the head's bytes): `get` raises NotFoundError and says how to rebuild them.
     StoreBusyError if another process writes to the file, NewerFormatError if a newer hotloop made it.
     """
 
@@ -81,14 +82,15 @@ class SqliteRegistry:
 
     def get(self, version: int) -> Model:
         """See Registry. CorruptError if the bytes are not those that were added."""
-        rows = self._read("select version, card, card_digest, head, digest from models where version = ?", version)
+        query = "select version, card, card_digest, head, digest from models where version = ?"
+        rows = self._read(query, version)
         if not rows:
-            raise NotFoundError(f"model version {version} is not in {self._path}, which goes up to {self._latest}")
+            raise NotFoundError(f"model version {version} is not in {self._path} (newest: {self._latest})")
         number, card, card_digest, head, head_digest = rows[0]
         model = self._model(number, card, card_digest)
         if head is None:
             raise NotFoundError(
-                f"the head of model {version} is no longer kept (rollout.retained_models = {self._retained}); "
+                f"model {version}: its head is let go ([rollout] retained_models, {self._retained}): "
                 f"rebuild it from the log with: hotloop replay --to {version}"
             )
         if digest(head) != head_digest:
@@ -131,22 +133,22 @@ class SqliteRegistry:
     def _model(self, version: int, card: bytes, card_digest: str) -> Model:
         """The model that a card describes, without its head."""
         if digest(card) != card_digest:
-            raise CorruptError(f"the card of model {version} in {self._path} has rotted; restore it from a backup")
+            raise CorruptError(f"the card of model {version} in {self._path} has rotted: restore a backup")
         return msgspec.json.decode(card, type=Model)
 
     def _check_format(self) -> None:
         """NewerFormatError if the file is of a format above ours."""
         found = int(self._db.pragma("user_version"))
         if found > FORMAT:
-            raise NewerFormatError(f"{self._path} has format {found}, this hotloop knows {FORMAT}: update hotloop")
+            raise NewerFormatError(f"{self._path} has format {found}, above {FORMAT}: update hotloop")
 
 
 def _store_error(error: Exception, path: Path) -> StoreError:
     """What SQLite or the disk said, in hotloop's words."""
     if isinstance(error, apsw.FullError):
-        return DiskFullError(f"the disk is full: the model was not added to {path}. Make room and send it again.")
+        return DiskFullError(f"the disk is full: the model was not added to {path}. Make room; try again.")
     if isinstance(error, (apsw.BusyError, apsw.LockedError)):
         return StoreBusyError(f"another process writes to {path}: stop it first")
     if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
-        return CorruptError(f"{path} is damaged ({error}); remove it and rebuild it from the log: hotloop replay")
+        return CorruptError(f"{path} is damaged ({error}): rebuild it from the log with hotloop replay")
     return StoreError(f"{path} cannot be used: {error}")

@@ -7,7 +7,7 @@ is ever deleted from a log, so any whole copy of a record that lies in a page is
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hotloop.store import format as form
@@ -22,12 +22,27 @@ _COLUMNS = 8
 _INTEGER_BYTES = (0, 1, 2, 3, 4, 6, 8)  # by serial type
 
 
-def salvage(path: Path) -> Iterator[Record]:
-    """Every record that lies whole somewhere in the log at `path` or its WAL, in no order, some more than once."""
+def salvage(path: Path, wanted: Callable[[int], bool] | None = None) -> Iterator[Record]:
+    """Every record that lies whole somewhere in the log at `path` or its WAL, once, in no order.
+
+    With `wanted` only those at offsets of which it says so, which is much quicker.
+    """
     pages = _Pages(path)
+    found: set[int] = set()
     for page in pages:
-        if page[0] == _LEAF:
-            yield from _leaf(page, pages)
+        if page[0] != _LEAF:
+            continue
+        for at in _cells(page):
+            try:
+                size, start = _varint(page, at)
+                offset, start = _varint(page, start)
+            except IndexError:
+                continue
+            if offset not in found and (wanted is None or wanted(offset)):
+                record = _record(offset, page, (start, size), pages)
+                if record is not None:
+                    found.add(offset)
+                    yield record
 
 
 class _Pages:
@@ -58,40 +73,44 @@ class _Pages:
         return self._file[(number - 1) * _PAGE : number * _PAGE] if number > 0 else b""
 
 
-def _leaf(page: bytes, pages: _Pages) -> Iterator[Record]:
-    """The whole records of a table leaf."""
+def _cells(page: bytes) -> Iterator[int]:
+    """Where the cells of a leaf begin, as far as its header can be believed."""
     count = int.from_bytes(page[3:5], "big")
     for index in range(min(count, (_PAGE - 8) // 2)):
-        at = int.from_bytes(page[8 + 2 * index : 10 + 2 * index], "big")
-        for skip_wal in (False, True):  # an overflow page may be rotten in one place and whole in the other
-            found = _cell(page, at, pages, skip_wal=skip_wal)
-            if found is not None:
-                yield found
-                break
+        yield int.from_bytes(page[8 + 2 * index : 10 + 2 * index], "big")
 
 
-def _cell(page: bytes, at: int, pages: _Pages, *, skip_wal: bool) -> Record | None:
-    """The record in the cell at byte `at` of a leaf, or None if there is no whole one."""
-    try:
-        size, at = _varint(page, at)
-        offset, at = _varint(page, at)
-        if size <= _LOCAL_MAX:
-            payload = page[at : at + size]
-        else:
-            local = _LOCAL_MIN + (size - _LOCAL_MIN) % (_PAGE - 4)
-            local = local if local <= _LOCAL_MAX else _LOCAL_MIN
-            payload = page[at : at + local]
-            number = int.from_bytes(page[at + local : at + local + 4], "big")
-            while len(payload) < size:
-                more = pages.newest(number, skip_wal=skip_wal)
-                if len(more) < _PAGE:
-                    return None
-                payload += more[4 : 4 + size - len(payload)]
-                number = int.from_bytes(more[:4], "big")
-        columns = _columns(payload)
-    except (IndexError, struct.error):
-        return None
-    return form.record((offset, *columns[1:7])) if len(columns) == _COLUMNS else None
+def _record(offset: int, page: bytes, place: tuple[int, int], pages: _Pages) -> Record | None:
+    """The record whose row is at `place` (start, bytes) of a leaf, or None if it is not whole."""
+    for skip_wal in (False, True):  # an overflow page may be rotten in one place and whole in the other
+        try:
+            columns = _columns(_payload(page, place, pages, skip_wal=skip_wal))
+        except (IndexError, struct.error):
+            continue
+        record = form.record((offset, *columns[1:7])) if len(columns) == _COLUMNS else None
+        if record is not None:
+            return record
+    return None
+
+
+def _payload(page: bytes, place: tuple[int, int], pages: _Pages, *, skip_wal: bool) -> bytes:
+    """A row's bytes: those in its leaf, then those in its chain of overflow pages. IndexError if that is broken."""
+    start, size = place
+    if size <= _LOCAL_MAX:
+        return page[start : start + size]
+    local = _LOCAL_MIN + (size - _LOCAL_MIN) % (_PAGE - 4)
+    local = local if local <= _LOCAL_MAX else _LOCAL_MIN
+    parts = [page[start : start + local]]
+    number = int.from_bytes(page[start + local : start + local + 4], "big")
+    left = size - local
+    while left > 0:
+        more = pages.newest(number, skip_wal=skip_wal)
+        if len(more) < _PAGE:
+            raise IndexError(number)
+        parts.append(more[4 : 4 + left])
+        left -= len(parts[-1])
+        number = int.from_bytes(more[:4], "big")
+    return b"".join(parts)
 
 
 def _columns(payload: bytes) -> list[object]:

@@ -34,4 +34,6 @@ class FileSnapshots:
             beside.replace(self._path)
         except OSError as error:
             beside.unlink(missing_ok=True)
-            raise StoreError(f"{self._path} was not replaced: {error}. The loop goes on without it.") from error
+            raise StoreError(
+                f"{self._path} was not replaced: {error}. The loop goes on without it."
+            ) from error

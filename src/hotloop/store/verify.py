@@ -21,7 +21,7 @@ from hotloop.types import Record
 
 FAULTS_MAX = 20  # of SQLite's own findings that a report repeats
 
-_ROWS = f"SELECT {form.COLUMNS}, {form.CHAIN} FROM event WHERE offset > ? ORDER BY offset"
+_ROWS = f"SELECT {form.COLUMNS}, {form.CHAIN} FROM event WHERE offset > ? ORDER BY offset"  # noqa: S608
 
 
 class LogReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,8 +135,10 @@ def verify_log(path: Path) -> LogReport:
     if scan.watched and tail.chain not in scan.watched:
         faults.append(f"record {tail.offset} is not the one that was acknowledged under this offset")
     head = next(iter(scan.chains)).hex() if len(scan.chains) == 1 else ""
-    damaged = scan.bad or scan.trailing or faults or tail.offset > scan.last
-    found = {record.offset for record in salvage(path)} if damaged else set()
+    found: set[int] = set()
+    if scan.bad or scan.trailing or faults or tail.offset > scan.last:
+        missing, end = set(scan.bad), scan.last
+        found = {record.offset for record in salvage(path, lambda at: at > end or at in missing)}
     scan.skip_to(max(scan.last + scan.trailing, tail.offset, *found, 0) + 1)
     return LogReport(
         path=str(path),

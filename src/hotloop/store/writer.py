@@ -27,7 +27,7 @@ WAL_HARD_FACTOR = 8  # this many times the pages of a checkpoint, and the writer
 
 _INSERT = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _FIND = "SELECT offset, body FROM event WHERE device = ? AND sequence = ?"
-_TIP = f"SELECT {form.COLUMNS}, {form.CHAIN} FROM event ORDER BY offset DESC LIMIT 1"
+_TIP = f"SELECT {form.COLUMNS}, {form.CHAIN} FROM event ORDER BY offset DESC LIMIT 1"  # noqa: S608
 
 
 class _Call:
@@ -41,9 +41,7 @@ class _Call:
 class Writer:
     """Commits appends in groups, in the order in which they came. Start it by making it."""
 
-    def __init__(
-        self, path: str, vfs: str, settings: StoreConfig, clock: Clock, checkpoint_pages: int
-    ) -> None:
+    def __init__(self, path: str, vfs: str, settings: StoreConfig, clock: Clock, checkpoint_pages: int) -> None:
         self._path = path
         self._settings = settings
         self._clock = clock
@@ -137,6 +135,8 @@ class Writer:
             answers = self._commit(group)
         except (apsw.Error, StoreError) as error:
             self._tip = None  # what the disk holds now is read again before the next group
+            with contextlib.suppress(apsw.Error):  # if it fails here, the next group tries again
+                self._roll_back()
             answers = [self._in_our_words(error)] * len(group)
         with self._wake:
             self._pending -= sum(len(call.entries) for call in group)
@@ -156,8 +156,7 @@ class Writer:
     def _commit(self, group: list[_Call]) -> list[list[int] | HotloopError]:
         """Write a group in one transaction; it is durable on return. apsw.Error if none of it is."""
         answers: list[list[int] | HotloopError] = []
-        if self._connection.in_transaction:  # of a group that failed
-            self._connection.execute("ROLLBACK")
+        self._roll_back()
         self._connection.execute("BEGIN IMMEDIATE")
         tip = self._load_tip()
         start = tip
@@ -173,6 +172,11 @@ class Writer:
             self._write_tail(tip)
             self.last = tip[0]
         return answers
+
+    def _roll_back(self) -> None:
+        """Take back a group that failed; often SQLite has done so itself."""
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
     def _place(self, entries: list[Entry], tip: tuple[int, bytes]) -> tuple[tuple[int, bytes], list[int]]:
         """Write one call's new entries after `tip`; the tip after them and every entry's offset.
@@ -258,16 +262,16 @@ class Writer:
         return apsw.SQLITE_OK
 
     def _checkpoint(self) -> None:
-        """Move the WAL into the file. If that fails everything still lies in the WAL, and the next group tries again."""
+        """Move the WAL into the file. If that fails all of it still lies in the WAL, and the next group tries again."""
         hard = self._wal_pages >= WAL_HARD_FACTOR * self._checkpoint_pages
         mode = apsw.SQLITE_CHECKPOINT_RESTART if hard else apsw.SQLITE_CHECKPOINT_PASSIVE
-        with contextlib.suppress(apsw.FullError, apsw.IOError, apsw.BusyError):
+        with contextlib.suppress(apsw.Error):
             self._connection.wal_checkpoint(mode=mode)
 
     def _release(self) -> None:
         """Close the connection (which moves the WAL into the file) and the tail."""
         with contextlib.suppress(apsw.Error):  # on a full or failed disk everything durable stays in the WAL
-            self._connection.close(True)
+            self._connection.close()
         if self._tail is not None:
             with contextlib.suppress(apsw.Error):
                 self._tail.close()

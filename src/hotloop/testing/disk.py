@@ -9,11 +9,12 @@ makes the file's earlier writes durable; writes not synced survive in any combin
 for itself; bytes next to a write are not harmed; a new or deleted name is durable once its folder is synced.
 """
 
+# ruff: noqa: N802, ARG002, FBT001 - the names and arguments are SQLite's
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import apsw
 import msgspec
@@ -45,8 +46,12 @@ class Disk:
         self._failing: tuple[int, int, type[apsw.Error]] | None = None
 
     def fail(self, after: int, count: int, error: type[apsw.Error]) -> None:
-        """Let the calls after the next `after` ones fail with `error`, `count` times; a full disk takes half a write."""
+        """After `after` more calls let `count` of them fail with `error`; a full disk takes half a write."""
         self._failing = (self.calls + after, self.calls + after + count, error)
+
+    def heal(self) -> None:
+        """No more faults."""
+        self._failing = None
 
     def create(self, name: str) -> int:
         """A new empty file; its number."""
@@ -198,21 +203,24 @@ class SimulatedVfs(apsw.VFS):
         self.name = name
         self.disk = Disk()
 
-    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> _OpenFile:
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:
         """Open or make a file."""
-        path = name.filename() if isinstance(name, apsw.URIFilename) else str(name or f"temporary-{len(self.disk.files)}")
+        path = (
+            name.filename() if isinstance(name, apsw.URIFilename) else str(name or f"temporary-{len(self.disk.files)}")
+        )
         made = path not in self.disk.names
         if made and not flags[0] & apsw.SQLITE_OPEN_CREATE:
             raise apsw.CantOpenError(f"no file {path} on the simulated disk")
         number = self.disk.create(path) if made else self.disk.names[path]
         flags[1] = flags[0]
-        return _OpenFile(self.disk, number, names_too=made and bool(flags[0] & _FOLDER_SYNCED))
+        file = _OpenFile(self.disk, number, names_too=made and bool(flags[0] & _FOLDER_SYNCED))
+        return cast("apsw.VFSFile", file)
 
     def xDelete(self, filename: str, syncdir: bool) -> None:
         """Delete a name."""
         if filename not in self.disk.names:
             missing = apsw.IOError(f"no file {filename} on the simulated disk")
-            missing.extendedresult = apsw.SQLITE_IOERR_DELETE_NOENT
+            missing.extendedresult = apsw.SQLITE_IOERR_DELETE_NOENT  # type: ignore[attr-defined]
             raise missing
         self.disk.delete(filename, durable=syncdir)
 

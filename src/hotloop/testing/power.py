@@ -55,6 +55,8 @@ def check_power_cuts(count: int, seed: int = 0) -> PowerReport:
     vfs = SimulatedVfs(f"power-{seed}")
     try:
         return _cut_runs(count, seed, rng, vfs)
+    except StoreError as error:
+        raise AssertionError(f"seed {seed}: the log failed on a disk that works: {error}") from error
     finally:
         vfs.unregister()
 

@@ -12,10 +12,10 @@ import msgspec
 import numpy as np
 
 from hotloop.config import LoopConfig, VectorsConfig
-from hotloop.errors import ConfigError, InputError
+from hotloop.errors import ConfigError, InputError, ModelError
 from hotloop.types import Claim, Example, Floats, Head, Outcome, Output, Payload, Proposals, Rows
 
-_VALUE_MAX = 1e30  # beyond it squares leave float64's comfort
+_VALUE_MAX = 1e6  # of a feature or a projection: larger ones would drown the moments
 
 
 def vertical(config: LoopConfig) -> Vectors:
@@ -28,7 +28,7 @@ class Vectors:
 
     def __init__(self, config: VectorsConfig, seed: int) -> None:
         if len(config.labels) < 2 or len(set(config.labels)) != len(config.labels):
-            raise ConfigError("[vectors] labels: name at least two different labels, such as [\"ok\", \"worn\"]")
+            raise ConfigError('[vectors] labels: name at least two different labels, such as ["ok", "worn"]')
         for name, values in (("center", config.center), ("scale", config.scale)):
             if values and len(values) != config.columns:
                 raise ConfigError(f"[vectors] {name}: give {config.columns} numbers, one a column, or none")
@@ -56,15 +56,21 @@ class Vectors:
         except msgspec.MsgspecError as error:
             raise InputError(f"a vector is a JSON list of numbers: {error}") from error
         if len(values) != self._config.columns:
-            raise InputError(f"this loop's vectors have {self._config.columns} numbers; this one has {len(values)}")
-        vector = np.array(values)
-        if not np.isfinite(vector).all() or np.abs(vector).max() > _VALUE_MAX:
-            raise InputError(f"a vector's numbers are finite and within ±{_VALUE_MAX:g}")
-        scaled = ((vector - self._center) / self._scale).astype("<f4")
-        return Proposals(1, len(values), scaled.tobytes(), kind="f4")
+            raise InputError(
+                f"this loop's vectors have {self._config.columns} numbers; this one has {len(values)}"
+            )
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = (np.array(values) - self._center) / self._scale
+            largest = np.abs(self._expand(scaled[None, :])).max()
+        if not largest <= _VALUE_MAX:  # NaN is not, either
+            raise InputError(
+                f"a vector's numbers are finite, and centered, scaled and projected within ±{_VALUE_MAX:g}; this one "
+                "reaches beyond: set [vectors] scale to the usual spread of each column"
+            )
+        return Proposals(1, len(values), scaled.astype("<f4").tobytes(), kind="f4")
 
     def answer(self, proposals: Proposals, head: Head) -> tuple[Output, ...]:
-        """The label with the highest score; one output a vector."""
+        """The label with the highest score; one output a vector. ModelError if it is no vector of this loop."""
         scores = (self._expand(proposals.array()) @ head.weights)[0]
         best = int(scores.argmax())
         return (Output(head.labels[best], float(np.clip(scores[best], 0, 1))),)
@@ -89,7 +95,11 @@ class Vectors:
         return (Outcome("false alarm", said), Outcome("missed", truth))
 
     def _expand(self, x: Floats) -> Floats:
-        """(1, columns) to (1, d): a constant, the features, and their projection."""
+        """(1, columns) to (1, d): a constant, the features, and their projection. ModelError if it is another shape."""
+        if x.shape != (1, self._config.columns):
+            raise ModelError(
+                f"a vector of this loop is 1 x {self._config.columns}, not {x.shape[0]} x {x.shape[1]}"
+            )
         projected = np.maximum(x @ self._projection + self._offsets, 0.0)
         return np.concatenate([np.ones((len(x), 1)), x, projected], axis=1)
 

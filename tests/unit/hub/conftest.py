@@ -215,7 +215,7 @@ class Caller:
     ) -> Reply:
         return asyncio.run(self.ask(method, target, body, role=role, **headers))
 
-    async def ask(self, method: str, target: str, body: bytes | list[bytes] = b"", *, role=None, **headers: str) -> Reply:
+    async def ask(self, method: str, target: str, body: bytes | list[bytes] = b"", *, role: str | None = "admin", **headers: str) -> Reply:
         chunks = body if isinstance(body, list) else [body]
         incoming = [
             {"type": "http.request", "body": chunk, "more_body": i < len(chunks) - 1} for i, chunk in enumerate(chunks)

@@ -147,7 +147,7 @@ def test_requests_over_the_limit_are_503_with_retry_after(engine: Any, keyring: 
     async def crowd() -> tuple[Any, Any, list[Any]]:
         under_way = [asyncio.create_task(call.ask("GET", "/slow")) for _ in range(2)]
         for _ in under_way:
-            await asyncio.to_thread(entered.acquire)
+            assert await asyncio.to_thread(entered.acquire, timeout=5), [t for t in under_way if t.done()]
         refused = await call.ask("GET", "/slow")
         health = await call.ask("GET", "/healthz", role=None)
         leave.set()

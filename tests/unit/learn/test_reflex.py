@@ -1,8 +1,7 @@
-"""The reflex: the laws of a learner, sites left out, suspicion, and a state that is refused if it is not its own."""
+"""The reflex: the laws of a learner, sites left out, suspicion, and a state refused if not its own."""
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 
 import msgspec
@@ -137,6 +136,17 @@ def test_a_second_reviewer_changes_only_the_rows_they_differ_on() -> None:
     assert near(reflex.head(), refit(changed, example(2)))
 
 
+def test_a_second_reviewer_who_agrees_adds_weight() -> None:
+    """Where `before` and `after` differ in nothing but weight, the rows are still exchanged."""
+    one = example(1)
+    agreed = Example(
+        one.prediction, (*one.feedback, msgspec.structs.replace(one.feedback[0], reviewer="zoe"))
+    )
+    reflex = taught(one, example(2))
+    reflex.learn([Change(3, one, agreed)])
+    assert near(reflex.head(), refit(agreed, example(2)))
+
+
 def test_more_or_fewer_rows_than_before_are_exchanged() -> None:
     """A verdict that grows by claims, or loses them, is replaced whole."""
     full = example(3, rows=4)
@@ -153,7 +163,7 @@ def test_more_or_fewer_rows_than_before_are_exchanged() -> None:
 
 @pytest.mark.parametrize("site", SITES)
 def test_a_site_left_out_equals_never_having_seen_it(site: str) -> None:
-    """After learning, changing and unlearning: the head of all other sites' examples; ours stays as it was."""
+    """After learning, changing, unlearning: the head of all other sites' examples; ours stays as it was."""
     examples = [example(i) for i in range(30)]
     reflex = taught(*examples)
     reflex.unlearn(examples[:5])
@@ -166,6 +176,16 @@ def test_a_site_left_out_equals_never_having_seen_it(site: str) -> None:
     assert reflex.state() == before
 
 
+def test_an_example_that_turns_out_to_be_of_another_site_moves_there() -> None:
+    """The same rows from another site: the head stays, what is left out does not."""
+    lima, osaka, first = example(1, site="lima"), example(1, site="osaka"), example(0)
+    reflex = taught(first, lima)
+    reflex.learn([Change(3, lima, osaka)])
+    assert near(reflex.head(), refit(first, osaka))
+    assert near(reflex.leave_out("lima"), refit(first, osaka))
+    assert near(reflex.leave_out("osaka"), refit(first))
+
+
 def test_a_site_that_taught_nothing_is_left_out_without_a_difference() -> None:
     """The head that never saw a new site is the head; with nothing learned it is the start."""
     assert near(make().leave_out("nowhere"), START.weights)
@@ -176,7 +196,7 @@ def test_a_site_that_taught_nothing_is_left_out_without_a_difference() -> None:
 
 
 def test_sites_are_bounded_and_those_that_come_later_share_one() -> None:
-    """Beyond SITES_MAX sites the sums are pooled, and are left out together; memory and state stop growing."""
+    """Beyond SITES_MAX sites the sums are pooled and left out together; memory and state stop growing."""
     examples = [example(i, site=f"s{i}") for i in range(SITES_MAX + 3)]
     reflex = taught(*examples)
     assert len(reflex._others) == SITES_MAX - 1
@@ -309,19 +329,3 @@ def test_a_damaged_state_is_refused() -> None:
     for other in (b"", b"\x80", b"\xff" * 9):
         with pytest.raises(ModelError, match="cannot be read"):
             make().restore(digest(other).encode() + other)
-
-
-def test_several_threads_learn_at_once() -> None:
-    """Changes from four threads are all learned, none twice."""
-    examples = [example(i) for i in range(80)]
-    reflex = make()
-    threads = [
-        threading.Thread(target=lambda k=k: [reflex.learn([c]) for c in news(*examples)[k::4]])
-        for k in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert reflex.count == 320
-    assert near(reflex.head(), refit(*examples))

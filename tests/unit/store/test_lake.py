@@ -119,7 +119,7 @@ def test_a_group_has_a_limit_in_bytes(lake, monkeypatch):
 
 
 def test_what_waits_has_a_limit_and_more_is_refused(lake, monkeypatch):
-    """Beyond the limit OverloadError says when to come back; what waited is kept, and the room is given back."""
+    """Beyond the limit OverloadError says when to come back; what waited is kept, and room is given back."""
     monkeypatch.setattr(lake_module, "PENDING_BYTES_MAX", 1200)
     gate = Gate(lake, monkeypatch)
     first, second, third = blobs(3)
@@ -395,8 +395,8 @@ def test_a_writer_that_dies_of_a_bug_tells_all_who_wait(tmp_path, monkeypatch):
         lake.put([b"x"])
     with pytest.raises(StoreError):
         lake.put([b"y"])
-    lake._writer.join()
     lake.close()
+    LanceLake(tmp_path, CONFIG).close()
 
 
 def test_nearest_as_of_a_version_survives_tidying(lake, monkeypatch):
@@ -417,7 +417,7 @@ def test_a_version_beyond_the_retention_is_not_found(tmp_path, monkeypatch):
     versions = [lake.embed([Embedding(f"p{i}", "", "", (float(i),))]) for i in range(4)]
     lake.tidy()
     assert len(lake.nearest((0.0,), 10, versions[2])) == 3
-    with pytest.raises(NotFoundError, match="newest 2 versions"):
+    with pytest.raises(NotFoundError, match="newest 2 are kept"):
         lake.nearest((0.0,), 10, versions[0])
     lake.close()
 
@@ -481,3 +481,21 @@ def test_a_killed_process_loses_nothing_acknowledged(tmp_path):
     assert [digest(lake.get(name)) for name in said] == said
     assert len(said) >= 12
     lake.close()
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udfff"])
+def test_text_that_is_not_unicode_is_refused_and_the_writer_lives(lake, text):
+    """A lone surrogate raises InputError in the caller's thread; the next call is served."""
+    for field in ("prediction", "digest", "label"):
+        row = {"prediction": "p", "digest": "d", "label": "l", "vector": (1.0,), field: text}
+        with pytest.raises(InputError, match="Unicode"):
+            lake.embed([Embedding(**row)])
+    assert lake.embed([Embedding("p\0", "", "é", (1.0,))]) == 1
+    assert lake.nearest((1.0,), 1)[0].prediction == "p\0"
+
+
+def test_no_embeddings_make_a_version_too(lake):
+    """Versions rise by each call; an empty one changes nothing else."""
+    first = lake.embed([Embedding("p", "", "", (1.0,))])
+    assert lake.embed([]) > first
+    assert len(lake.nearest((1.0,), 5)) == 1

@@ -60,7 +60,7 @@ class Power:
 
 
 def test_what_was_acknowledged_outlives_a_power_cut(tmp_path, monkeypatch):
-    """After each append, and after tidying, a disk that lost all that was not synced has every acknowledged row."""
+    """After appends and tidying, a disk that lost all that was not synced has every acknowledged row."""
     (tmp_path / "live").mkdir()
     power = Power(tmp_path / "live")
     monkeypatch.setattr(lance_table, "sync", power.sync)
@@ -141,7 +141,7 @@ def test_without_a_readable_mark_the_newest_version_is_taken(table, tmp_path, ma
 
 @pytest.mark.parametrize("place", [0, 20, 60, -20, -1])
 def test_a_rotten_manifest_is_set_aside_and_an_older_version_taken(table, tmp_path, place):
-    """One flipped bit in the newest manifest: it is named, moved, and the data file it alone knew is an orphan."""
+    """One flipped bit in the newest manifest: it is named and moved; the file it alone knew is an orphan."""
     table.append(rows(1))
     table.append(rows(2))
     newest = manifests(table)[0]
@@ -231,7 +231,7 @@ def test_an_undoing_that_fails_is_done_before_the_next_write(table, tmp_path, mo
 
 
 def test_tidying_gathers_indexes_cleans_and_loses_nothing(table, tmp_path):
-    """Many small files become few, old versions go but for the retained, and each row is found by its index."""
+    """Many small files become few, old versions go but for the retained, and the index finds each row."""
     for number in range(30):
         table.append(rows(number))
     assert table.untidy == 30
@@ -286,7 +286,7 @@ def test_old_versions_open_until_they_are_beyond_the_retention(table):
     assert [table.at(version).count_rows() for version in versions] == [1, 2, 3, 4, 5]
     table.tidy()
     for version in (versions[0], 0, -1, 10**6):
-        with pytest.raises(NotFoundError, match="newest 3 versions"):
+        with pytest.raises(NotFoundError, match="newest 3 are kept"):
             table.at(version)
 
 
@@ -316,7 +316,7 @@ def test_erasing_leaves_no_trace_in_any_file(table, tmp_path):
 
 @pytest.mark.parametrize(
     ("sizes", "fresh", "merged"),
-    [([], 5, 0), ([100], 5, 0), ([100, 5], 5, 1), ([100, 5, 5], 5, 2), ([100, 10, 5], 5, 2), ([8, 4, 2, 1], 1, 4)],
+    [([], 5, 0), ([99], 5, 0), ([99, 5], 5, 1), ([99, 5, 5], 5, 2), ([99, 9, 5], 5, 2), ([8, 4, 2, 1], 1, 4)],
 )
 def test_segments_are_merged_so_that_sizes_stay_geometric(sizes, fresh, merged):
     """The newest segments no larger than what follows them are merged."""
@@ -359,3 +359,108 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
         LanceTable(tmp_path / "nowhere", "t", retained=3)
     assert os.listdir(tmp_path) == []
     assert Path(tmp_path).exists()
+
+
+@pytest.mark.parametrize("short_bytes", [1, 4, 300])
+def test_a_file_that_the_disk_took_only_a_part_of_is_no_success(table, tmp_path, monkeypatch, short_bytes):
+    """Lance does not notice when its last write fails: a data file without its end is a full disk."""
+    table.append(rows(0))
+    true = lance_table.lance_module().write_dataset
+
+    class Short:
+        def __getattr__(self, name):
+            return getattr(true_module, name)
+
+        @staticmethod
+        def write_dataset(*args, **named):
+            written = true(*args, **named)
+            path = table.path / "data" / written.get_fragments()[-1].data_files()[0].path
+            os.truncate(path, path.stat().st_size - short_bytes)
+            return written
+
+    true_module = lance_table.lance_module()
+    with monkeypatch.context() as patched:
+        patched.setattr(lance_table, "lance_module", Short)
+        with pytest.raises(DiskFullError):
+            table.append(rows(1))
+    assert numbers(table) == [0]
+    table.append(rows(1))
+    assert numbers(LanceTable(tmp_path, "t", retained=3)) == [0, 1]
+
+
+def test_a_cut_file_that_ends_like_a_whole_one_is_no_success(table, monkeypatch):
+    """An image may hold Lance's own end mark where the disk ended: the length tells."""
+    true_module = lance_table.lance_module()
+
+    class Short:
+        def __getattr__(self, name):
+            return getattr(true_module, name)
+
+        @staticmethod
+        def write_dataset(*args, **named):
+            written = true_module.write_dataset(*args, **named)
+            path = table.path / "data" / written.get_fragments()[-1].data_files()[0].path
+            content = path.read_bytes()
+            path.write_bytes(content[: content.index(b"LANC") + 4])
+            return written
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lance_table, "lance_module", Short)
+        with pytest.raises(DiskFullError):
+            table.append(pa.table({"name": ["LANC" * 1000], "number": [1]}))
+    assert table.dataset is None
+    table.append(rows(2))
+    assert numbers(table) == [2]
+
+
+def test_readers_keep_their_snapshot_while_a_failed_write_is_undone(table, monkeypatch):
+    """At no moment of undoing is what was acknowledged out of sight."""
+    table.append(rows(0))
+    seen = []
+    true = lance_table.sync
+
+    def fails(path):
+        seen.append(numbers(table))
+        if path.suffix == ".manifest":
+            raise OSError(28, "No space left on device")
+        true(path)
+
+    monkeypatch.setattr(lance_table, "sync", fails)
+    with pytest.raises(DiskFullError):
+        table.append(rows(1))
+    assert len(seen) >= 3
+    assert all(found == [0] for found in seen)
+
+
+@pytest.mark.parametrize("work", [lambda table: table.tidy(), lambda table: table.erase("number < 5")])
+@pytest.mark.parametrize("limit_bytes", [10, 400, 700])
+def test_tidying_or_erasing_on_a_full_disk_changes_nothing(table, tmp_path, work, limit_bytes):
+    """What could not be rewritten stays as it was; with room it is done."""
+    for number in range(10):
+        table.append(rows(number))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
+    try:
+        with pytest.raises(StoreError):
+            work(table)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert numbers(table) == list(range(10))
+    table.tidy()
+    assert table.erase("number < 5") == 5
+    assert numbers(table) == list(range(5, 10))
+    assert numbers(LanceTable(tmp_path, "t", retained=3)) == list(range(5, 10))
+
+
+def test_an_index_that_has_rotted_is_made_anew_by_tidying(table, tmp_path):
+    """The index follows from the rows: tidying heals it."""
+    for number in range(9):
+        table.append(rows(number))
+    table.tidy()
+    for path in (table.path / "_indices").rglob("*.lance"):
+        path.write_bytes(bytes(path.stat().st_size))
+    again = LanceTable(tmp_path, "t", retained=3, index="name")
+    again.append(rows(9))
+    again.tidy()
+    assert [again.dataset.count_rows(filter=f"name = 'n{number}'") for number in range(10)] == [1] * 10
+    assert "ScalarIndexQuery" in again.dataset.scanner(filter="name = 'n7'").explain_plan()

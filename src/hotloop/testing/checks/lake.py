@@ -1,7 +1,7 @@
 """The laws of the Lake: what every adapter must do.
 
-Each law takes an `Opener`: a function that opens one and the same lake, empty at first, each time it is called
-(so that a law can close it and open it again). `check_lake` runs them all.
+Each law takes an `Opener`: a function that opens one and the same lake, empty at first, each time it is
+called (so that a law can close it and open it again). `check_lake` runs them all.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def gives_back_what_was_put(opened: Opener) -> None:
     lake = opened()
     blobs = [b"", b"\0", b"piece", bytes(range(256)) * 40, random.Random(1).randbytes(100_000)]
     digests = lake.put(blobs)
-    assert digests == [digest(blob) for blob in blobs], "put must return the digests in the order of the blobs"
+    assert digests == [digest(blob) for blob in blobs], "the digests come in the order of the blobs"
     assert [lake.get(name) for name in digests] == blobs, "get must return the bytes that were put"
     assert lake.put([]) == [], "putting nothing returns nothing"
     lake.close()
@@ -41,7 +41,7 @@ def the_same_bytes_have_one_digest(opened: Opener) -> None:
     """The same bytes twice in a call, or in two calls, are one image."""
     lake = opened()
     first = lake.put([b"one", b"two", b"one"])
-    assert first == [digest(b"one"), digest(b"two"), digest(b"one")], "each blob has its digest, also a repeated one"
+    assert first == [digest(b"one"), digest(b"two"), digest(b"one")], "a repeated blob has its digest, too"
     assert lake.put([b"two"]) == [first[1]], "bytes that are here already have the digest they had"
     assert lake.get(first[0]) == b"one", "a repeated blob can be read"
     lake.close()
@@ -51,7 +51,8 @@ def what_is_unknown_is_not_found(opened: Opener) -> None:
     """A digest that was never put, or text that is none, raises NotFoundError, and nothing else happens."""
     lake = opened()
     (here,) = lake.put([b"here"])
-    for name in (digest(b"never"), "", "' OR '1'='1", "../" + here, here.upper(), here + "\n", "\0", "é" * 64):
+    foreign = ("", "' OR '1'='1", "../" + here, here.upper(), here + "\n", "\0", "é" * 64)
+    for name in (digest(b"never"), *foreign):
         assert raises(NotFoundError, lake.get, name), f"get({name!r}) must raise NotFoundError"
     assert lake.get(here) == b"here", "what is here is still here"
     lake.close()
@@ -60,12 +61,13 @@ def what_is_unknown_is_not_found(opened: Opener) -> None:
 def puts_from_many_threads_all_arrive(opened: Opener) -> None:
     """Eight threads put at once, some of them the same: when their calls return, everything can be read."""
     lake = opened()
-    lost: list[str] = []
+    lost: list[bytes] = []
 
     def put(number: int) -> None:
         for turn in range(4):
             blobs = [f"{number}-{turn}".encode(), f"shared-{turn}".encode()]
-            lost.extend(name for name, blob in zip(lake.put(blobs), blobs, strict=True) if lake.get(name) != blob)
+            found = [lake.get(name) for name in lake.put(blobs)]
+            lost.extend(blob for blob, other in zip(blobs, found, strict=True) if blob != other)
         done.append(number)
 
     done: list[int] = []
@@ -80,7 +82,7 @@ def puts_from_many_threads_all_arrive(opened: Opener) -> None:
 
 
 def it_outlives_a_restart(opened: Opener) -> None:
-    """What was acknowledged is there after closing and opening again: bytes, embeddings and their versions."""
+    """What was acknowledged is there after closing and opening again: bytes, embeddings, versions."""
     lake = opened()
     (name,) = lake.put([b"kept"])
     version = lake.embed([Embedding("p", name, "ok", (1.0, 2.0))])
@@ -134,7 +136,8 @@ def vectors_are_of_one_length(opened: Opener) -> None:
     mixed = [Embedding("q", "", "", (1.0, 2.0)), Embedding("r", "", "", (1.0,))]
     assert raises(InputError, lake.embed, mixed), "a vector of another length must raise InputError"
     assert raises(InputError, lake.nearest, (1.0,), 1), "so must asking with one"
-    assert [near.prediction for near in lake.nearest((1.0, 2.0), 9)] == ["p"], "a refused call changes nothing"
+    left = [near.prediction for near in lake.nearest((1.0, 2.0), 9)]
+    assert left == ["p"], "a refused call changes nothing"
     lake.close()
 
 

@@ -80,7 +80,7 @@ def unlearned_is_never_seen(make: Maker, make_changes: ChangeMaker) -> None:
     random.Random(3).shuffle(gone)
     learner.unlearn(gone[:10])
     learner.unlearn(gone[10:])
-    assert same(learner.head(), _taught(make, changes[1::2]).head()), "unlearning must equal never having seen"
+    assert same(learner.head(), _taught(make, changes[1::2]).head()), "unlearned must be as never seen"
     learner.unlearn([change.after for change in changes[1::2] if change.after is not None])
     assert same(learner.head(), make().head()), "with all unlearned it is as new"
 
@@ -111,7 +111,7 @@ def looking_does_not_learn(make: Maker, make_changes: ChangeMaker) -> None:
 
 
 def a_state_restores_it_whole(make: Maker, make_changes: ChangeMaker) -> None:
-    """A restored learner has the same head to the last bit, learns on alike, and can unlearn what came before."""
+    """A restored learner has the same head to the last bit, learns on alike, and can still unlearn."""
     changes = make_changes(7, COUNT)
     learner = _taught(make, changes[:40])
     other = _taught(make, make_changes(8, 5))  # what it had learned itself is gone

@@ -155,7 +155,12 @@ def about_is_complete_and_in_order(opened: Opener) -> None:
     """`about` has the prediction and all feedback on it, also feedback that came first, and nothing else."""
     log = opened()
     mine: list[Body] = [feedback("p", "early"), prediction("p"), feedback("p"), feedback("p", "bob")]
-    others: list[Body] = [feedback("q"), prediction("P"), Live(line="p", version=1), Notice(subject="p", text="p")]
+    others: list[Body] = [
+        feedback("q"),
+        prediction("P"),
+        Live(line="p", version=1),
+        Notice(subject="p", text="p"),
+    ]
     bodies = [body for pair in zip(mine, others, strict=True) for body in pair]
     log.append([Event("d", sequence, body) for sequence, body in enumerate(bodies)])
     assert [record.event.body for record in log.about("p")] == mine, "all of p and none but p, in order"

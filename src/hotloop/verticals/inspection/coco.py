@@ -23,7 +23,6 @@ from hotloop.verticals.inspection.pieces import (
 from hotloop.verticals.inspection.transfer import copy_pieces
 
 LOOKED_FOR = "COCO (a .json file with images, annotations and categories, here or in annotations/)"
-_FOLDERS = ("images", ".", "../images", "..")
 
 
 class _Image(msgspec.Struct):
@@ -105,7 +104,8 @@ def _region(note: _Note, place: str) -> tuple[float, ...] | None:
 def _find(file: Path, entry: _Image) -> tuple[Path, Path]:
     """Where the image is, and the folder its name is relative to: exporters differ in this."""
     place = f"{file}, image {entry.id}"
-    folders = [*(file.parent / folder for folder in _FOLDERS), file.parent.parent / file.stem.split("_")[-1]]
+    near, above = file.parent, file.parent.parent
+    folders = [near / "images", near, above / "images", above, above / file.stem.split("_")[-1]]
     for folder in folders:
         path = inside(folder, entry.file_name, place)
         if path.is_file():

@@ -108,9 +108,7 @@ def _overlap(a: Box, b: Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def _box_around(
-    change: np.ndarray, left: int, top: int, rng: np.random.Generator, shape: tuple[int, ...]
-) -> Box:
+def _box_around(change: np.ndarray, left: int, top: int, rng: np.random.Generator, shape: tuple[int, ...]) -> Box:
     """The changed pixels with a person's margin on each side, inside the board."""
     ys, xs = np.flatnonzero(change.any(1)), np.flatnonzero(change.any(0))
     m = rng.integers(MARGIN_PX[0], MARGIN_PX[1], 4, endpoint=True)
@@ -176,21 +174,22 @@ def _short(material: np.ndarray, rng: np.random.Generator, x: int, y: int) -> _C
     return stroke if _parts(copper | change, copper, change) else None
 
 
-def _across(
-    material: np.ndarray, rng: np.random.Generator, spot: tuple[int, int], *, rough: bool
-) -> _Change | None:
+def _across(material: np.ndarray, rng: np.random.Generator, spot: tuple[int, int], *, rough: bool) -> _Change | None:
     """A stroke right across the material, from beyond one edge to beyond the other."""
     edge = _edge_at(material, *spot)
     # Narrow traces and gaps first: they are where a real etch fails.
     if edge is None or not 4 <= edge.depth_px <= SPAN_PX_MAX or rng.random() > (14 / edge.depth_px) ** 0.5:
         return None
-    left, top, view = _window(material, *spot, edge.depth_px + 26)
-    slant = float(rng.normal(0.0, 0.3)) if rng.random() < 0.6 else 0.0
+    left, top, view = _window(material, *spot, edge.depth_px + 30)
+    slant = min(1.0, max(-1.0, float(rng.normal(0.0, 0.45)))) if rng.random() < 0.7 else 0.0
     tx, ty = _turned(edge.inward, slant)
-    over = edge.depth_px / max(math.cos(slant), 0.5) + 3
+    over = edge.depth_px / math.cos(slant) + 3
     x, y = edge.x - left, edge.y - top
     ends = [(x - tx * 3, y - ty * 3), (x + tx * over, y + ty * over)]
-    radius = float(rng.uniform(1.2, 1.8 + min(edge.depth_px, 30) * 0.1))
+    if rng.random() < 0.2:  # a whole stretch, not a line
+        radius = float(rng.uniform(3.0, 12.0))
+    else:
+        radius = float(rng.uniform(1.2, 1.8 + min(edge.depth_px, 40) * 0.1))
     change = _stroke(view.shape, rng, ends, radius, rough=rough) & view
     return None if change.sum() < AREA_PX_MIN or _on_border(change) else (left, top, change)
 
@@ -215,19 +214,39 @@ def _dent(material: np.ndarray, rng: np.random.Generator, x: int, y: int) -> _Ch
     if edge is None or edge.depth_px < 5:
         return None
     left, top, view = _window(material, x, y, 48)
-    tx, ty = _turned(edge.inward, float(rng.normal(0.0, 0.5)))
-    reach = min(edge.depth_px * float(rng.uniform(0.35, 0.75)), float(rng.gamma(2.2, 5.0)) + 3.0)
-    radius = float(rng.uniform(1.2, 2.2 + reach * 0.3))
-    deep = max(0.5, reach - radius)
-    x0, y0 = edge.x - left, edge.y - top
-    ends = [(x0 - tx * 2, y0 - ty * 2), (x0 + tx * deep, y0 + ty * deep)]
-    change = _stroke(view.shape, rng, ends, radius, rough=rng.random() < 0.6) & view
+    ends, radius = _dent_stroke(edge, rng)
+    ends = [(x - left, y - top) for x, y in ends]
+    change = _stroke(view.shape, rng, ends, radius, rough=rng.random() < 0.5) & view
     if change.sum() < AREA_PX_MIN or _on_border(change):
         return None
     # One piece of the other material grows, and this one is not cut.
     if _touching(~view, change) != 1 or _count(view) != _count(view & ~change) or _count(change) > 2:
         return None
     return left, top, change
+
+
+def _dent_stroke(edge: _Edge, rng: np.random.Generator) -> tuple[list[tuple[float, float]], float]:
+    """The ends and radius of a dent: a stroke at any slant, a bump on the edge, or a scrape along it."""
+    depth = edge.depth_px * float(rng.uniform(0.35, 0.92))
+    form = rng.random()
+    if form < 0.55:
+        slant = float(rng.uniform(-1.1, 1.1))
+        tx, ty = _turned(edge.inward, slant)
+        reach = min(depth / math.cos(slant), float(rng.gamma(2.2, 5.5)) + 4.0)
+        radius = min(float(rng.uniform(1.2, 2.2 + reach * 0.25)), 0.6 * depth)
+        begin, end = -2.0, max(0.5, reach - radius)
+        return [(edge.x + tx * t, edge.y + ty * t) for t in (begin, end)], radius
+    nx, ny = edge.inward
+    if form < 0.8:
+        half = float(rng.gamma(2.0, 2.5))
+        radius = max(2.0, min(depth, float(rng.uniform(2.5, 11.0))))
+        return [(edge.x - ny * t, edge.y + nx * t) for t in (-half, half)], radius
+    half, radius = float(rng.uniform(4.0, 18.0)), float(rng.uniform(1.2, 2.6))
+    ends = []
+    for t in (-half, half):
+        into = float(rng.uniform(-0.5, max(0.0, min(depth - radius, 5.0))))
+        ends.append((edge.x - ny * t + nx * into, edge.y + nx * t + ny * into))
+    return ends, radius
 
 
 def _island(material: np.ndarray, rng: np.random.Generator, x: int, y: int) -> _Change | None:
@@ -237,7 +256,7 @@ def _island(material: np.ndarray, rng: np.random.Generator, x: int, y: int) -> _
         return None
     length = float(rng.gamma(2.0, 5.0)) if rng.random() < 0.8 else 1.0
     dx, dy = _turned((length / 2, 0.0), float(rng.uniform(0, math.pi)))
-    radius = 1.2 + float(rng.gamma(2.0, 0.9)) + (2.0 if length <= 4 else 0.0)
+    radius = 1.2 + float(rng.gamma(2.0, 1.0)) + (2.0 if length <= 4 else 0.0)
     ends = [(x - dx - left, y - dy - top), (x + dx - left, y + dy - top)]
     change = _stroke(view.shape, rng, ends, radius, rough=rng.random() < 0.6)
     clear = _grown(change, int(rng.integers(2, 5)))
@@ -289,32 +308,42 @@ def _stroke(
     *,
     rough: bool,
 ) -> np.ndarray:
-    """A hand's stroke between two points: bool, clean or ragged, bent, of changing width, sometimes scratched
-    twice.
-    """
+    """A hand's stroke between two points: bool, clean or ragged, bent or tapered, sometimes scratched twice."""
     image = Image.new("1", (shape[1], shape[0]))
     pen = ImageDraw.Draw(image)
-    (x1, y1), (x2, y2) = ends
-    length = math.hypot(x2 - x1, y2 - y1)
-    bow = float(rng.normal(0.0, 0.15)) * length if rng.random() < 0.5 else 0.0
-    steps = max(2, int(length / 2.0) + 1)
-    along = np.linspace(0.0, 1.0, steps)
-    across = np.sin(along * math.pi) * bow
-    if rough:
-        across = across + rng.normal(0.0, radius * 0.35, steps)
-    sx, sy = (-(y2 - y1) / max(length, 1.0), (x2 - x1) / max(length, 1.0))
-    radii = radius * (rng.uniform(0.6, 1.4, steps) if rough else np.ones(steps))
+    if not rough and rng.random() < 0.35:
+        pen.line([*ends[0], *ends[1]], fill=1, width=max(2, round(2 * radius)))  # as with a ruler
+        return np.array(image)
+    points, radii = _path(rng, ends, radius, rough=rough)
     flat = float(rng.uniform(0.7, 1.3))
-    for t, off, r in zip(along.tolist(), across.tolist(), radii.tolist(), strict=True):
-        cx, cy = x1 + (x2 - x1) * t + sx * off, y1 + (y2 - y1) * t + sy * off
-        pen.ellipse((cx - r, cy - r * flat, cx + r, cy + r * flat), fill=1)
-    if rough and rng.random() < 0.2:
-        wobble = rng.normal(0.0, radius * 1.5 + 1.0, 4)
-        pen.line((x1 + wobble[0], y1 + wobble[1], x2 + wobble[2], y2 + wobble[3]), fill=1, width=2)
+    for (x, y), r in zip(points.tolist(), radii.tolist(), strict=True):
+        pen.ellipse((x - r, y - r * flat, x + r, y + r * flat), fill=1)
+    if rough and rng.random() < 0.25:
+        wobble = rng.normal(0.0, radius * 1.5 + 1.0, 4) + np.ravel(ends)
+        pen.line(wobble.tolist(), fill=1, width=int(rng.integers(1, 4)))
     stroke = np.array(image)
     if rough and rng.random() < 0.5:
-        stroke &= rng.random(stroke.shape) > 0.08
+        stroke &= rng.random(stroke.shape) > rng.uniform(0.0, 0.15)
     return stroke
+
+
+def _path(
+    rng: np.random.Generator, ends: list[tuple[float, float]], radius: float, *, rough: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The points (n, 2) that a pen passes between two ends, in an arc or an S, and its radius (n,) at each."""
+    first, last = np.asarray(ends[0]), np.asarray(ends[1])
+    length = float(np.linalg.norm(last - first))
+    steps = max(2, int(length / 2.0) + 1)
+    along = np.linspace(0.0, 1.0, steps)
+    across = np.zeros(steps)
+    if rng.random() < 0.6:
+        across = np.sin(along * math.pi * (2 if rng.random() < 0.25 else 1)) * rng.normal(0.0, 0.18) * length
+    radii = radius * np.linspace(1.0, rng.uniform(0.35, 1.1) if rng.random() < 0.5 else 1.0, steps)
+    if rough:
+        across = across + rng.normal(0.0, radius * 0.35, steps)
+        radii = radii * rng.uniform(0.6, 1.4, steps)
+    side = np.array((first[1] - last[1], last[0] - first[0])) / max(length, 1.0)
+    return first + along[:, None] * (last - first) + across[:, None] * side, radii
 
 
 _Act = Callable[[np.ndarray, np.random.Generator, int, int], _Change | None]

@@ -16,6 +16,7 @@ import numpy as np
 import onnxruntime
 from msgspec import Meta
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from hotloop.errors import ImageError, ModelError, TemplateError
 from hotloop.types import Floats
@@ -31,6 +32,16 @@ CANDIDATES_MAX = 64  # a board has a dozen defects; the verifier's and the log's
 SCORE_MIN = 0.01  # a candidate costs little, a missed one can never be answered
 PEAKS_MAX = 512  # locations looked at before overlapping ones are dropped
 OVERLAP_MAX = 0.5  # candidates that share more are one
+# (map, cells around the location, how they are pooled), measured by bench/deeppcb_reflex.py on 800 boards
+READ = (
+    ("classes", 0, "mean"), ("boxes", 0, "mean"), ("context", 0, "mean"), ("classes", 1, "mean"),
+    ("context", 1, "max"), ("context", 3, "mean"), ("context", 3, "max"), ("scores", 1, "mean"),
+)  # fmt: skip
+# what onnxruntime raises; its classes share no base but Exception
+REFUSALS = (
+    RuntimeError, ValueError, state.EPFail, state.Fail, state.InvalidArgument, state.InvalidGraph,
+    state.InvalidProtobuf, state.NoModel, state.NotImplemented, state.RuntimeException,
+)  # fmt: skip
 _GUARD = b"\n\x08location"  # the key that every reference to external data carries (onnx.proto, external_data)
 
 
@@ -39,9 +50,9 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     labels: Annotated[tuple[str, ...], Meta(min_length=1, max_length=256)]
     planes: Literal["grey", "grey+template", "colour", "colour+template"]
-    mean: tuple[float, ...]  # of each feature over candidates on the start model's own pictures
-    spread: tuple[float, ...]
     thresholds: tuple[float, ...]  # one a label: where the start model's F is best on its own pictures
+    mean: tuple[float, ...] = ()  # of each feature over candidates on the same pictures; empty: not yet measured
+    spread: tuple[float, ...] = ()
     recipe: str = ""
     seed: int = 0
     format: Literal[1] = 1
@@ -69,27 +80,32 @@ class Candidates:
     features: NDArray[np.float16]
 
 
+def open_session(onnx: bytes) -> onnxruntime.InferenceSession:
+    """A network on one thread. ModelError if the bytes are none, are too many, or refer to other files."""
+    if len(onnx) > MODEL_BYTES_MAX:
+        raise ModelError(f"The model has {len(onnx)} bytes, more than {MODEL_BYTES_MAX}.")
+    if _GUARD in onnx:
+        raise ModelError("The model keeps weights in another file: export it as one file.")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    except REFUSALS as error:
+        raise ModelError(f"The model cannot be loaded: {str(error)[:300]}") from error
+
+
 class StartModel:
     """A detector as it was trained, ready to be asked. Several threads may ask it."""
 
     def __init__(self, onnx: bytes, description: Description) -> None:
         """ModelError if the bytes are no model, refer to other files, or do not fit their description."""
-        if len(onnx) > MODEL_BYTES_MAX:
-            raise ModelError(f"The model has {len(onnx)} bytes, more than {MODEL_BYTES_MAX}.")
-        if _GUARD in onnx:
-            raise ModelError("The model keeps weights in another file: export it as one file.")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        try:
-            self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
-        except (RuntimeError, ValueError) as error:  # all that onnxruntime raises are RuntimeErrors
-            raise ModelError(f"The model cannot be loaded: {str(error)[:300]}") from error
+        self._session = open_session(onnx)
         self.description = description
         blank = np.zeros((64, 64, 3) if description.colour else (64, 64), np.uint8)
         columns = self.candidates(blank, blank if description.template else None).features.shape[1]
-        if not columns == len(description.mean) == len(description.spread):
+        if description.mean and not columns == len(description.mean) == len(description.spread):
             raise ModelError(
                 f"The model has {columns} features, its description {len(description.mean)} means and "
                 f"{len(description.spread)} spreads: these two files are not a pair."
@@ -99,7 +115,7 @@ class StartModel:
 
     @property
     def columns(self) -> int:
-        """How many features a candidate has."""
+        """How many features a candidate has (0: not yet measured)."""
         return len(self.description.mean)
 
     def candidates(self, image: Pixels, template: Pixels | None = None) -> Candidates:
@@ -107,17 +123,7 @@ class StartModel:
 
         ImageError, TemplateError if they are not what the model compares.
         """
-        planes = self._planes(image, template)
-        try:
-            probabilities, sides, *maps = (
-                output[0] for output in self._session.run(None, {"image": planes[None]})
-            )
-        except (RuntimeError, ValueError) as error:
-            raise ModelError(f"The model cannot be run on {planes.shape}: {str(error)[:300]}") from error
-        if len(probabilities) != len(self.description.labels):
-            raise ModelError(
-                f"The model knows {len(probabilities)} labels, its description {len(self.description.labels)}."
-            )
+        probabilities, sides, *maps = self._run(self._planes(image, template))
         height, width = image.shape[:2]
         rows, columns, regions = _peaks(probabilities, sides, (width, height))
         scores = probabilities[:, rows, columns].T
@@ -125,6 +131,23 @@ class StartModel:
             (scores, _geometry(regions), read(probabilities, maps, rows, columns)), axis=1
         ).astype(np.float16)
         return Candidates(regions, scores.astype(np.float64), features)
+
+    def pooled(self, image: Pixels) -> Floats:
+        """The mean and the largest value of each feature map over an image that is compared with itself: (f,)."""
+        _, _, *maps = self._run(self._planes(image, image if self.description.template else None))
+        return np.concatenate([pick(plane, (1, 2)) for plane in maps for pick in (np.mean, np.max)])
+
+    def _run(self, planes: Maps) -> list[Maps]:
+        """Probabilities, sides and the three feature maps, each (c, h / 8, w / 8)."""
+        try:
+            outputs: list[Maps] = [output[0] for output in self._session.run(None, {"image": planes[None]})]
+        except REFUSALS as error:
+            raise ModelError(f"The model cannot be run on {planes.shape}: {str(error)[:300]}") from error
+        labels = len(self.description.labels)
+        if len(outputs) != 5 or len(outputs[0]) != labels or len(outputs[1]) != 4:
+            shapes = [output.shape for output in outputs]
+            raise ModelError(f"The model's outputs {shapes} are not those of a detector of {labels} labels.")
+        return outputs
 
     def _planes(self, image: Pixels, template: Pixels | None) -> Maps:
         """The network's input: -1 to 1, padded with 0 to whole strides: (planes, h', w')."""
@@ -154,10 +177,15 @@ def load(onnx: bytes, description: bytes) -> StartModel:
     return StartModel(onnx, read_description)
 
 
+def boards_files() -> tuple[bytes, bytes]:
+    """The two files of the start model for boards that hotloop ships: ONNX and its description."""
+    folder = resources.files("hotloop.verticals.inspection") / "start"
+    return (folder / "boards.onnx").read_bytes(), (folder / "boards.json").read_bytes()
+
+
 def boards_model() -> StartModel:
     """The start model for boards that hotloop ships, trained on drawn boards (`train.py`)."""
-    folder = resources.files("hotloop.verticals.inspection") / "start"
-    return load((folder / "boards.onnx").read_bytes(), (folder / "boards.json").read_bytes())
+    return load(*boards_files())
 
 
 def _peaks(probabilities: Maps, sides: Maps, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, Floats]:
@@ -191,3 +219,24 @@ def distinct(regions: Floats, overlap_max: float, count_max: int) -> NDArray[np.
 def _geometry(regions: Floats) -> Floats:
     """The logarithms of a box's width and height: (n, 2)."""
     return np.log(regions[:, 2:] - regions[:, :2] + 1.0)
+
+
+def read(probabilities: Maps, maps: list[Maps], rows: np.ndarray, columns: np.ndarray) -> Floats:
+    """The features at locations (n,) of maps (c, h, w): (n, f). What is read was chosen by measurement: `READ`."""
+    sources = {"scores": probabilities, "classes": maps[0], "boxes": maps[1], "context": maps[2]}
+    return np.concatenate([_around(sources[name], rows, columns, reach, how) for name, reach, how in READ], 1)
+
+
+def _around(plane: Maps, rows: np.ndarray, columns: np.ndarray, reach: int, how: str) -> Floats:
+    """The mean or the largest of a map over the square of `reach` cells around locations: (n, c).
+
+    Beyond the border its last cell goes on.
+    """
+    if reach == 0:
+        return plane[:, rows, columns].T
+    steps = np.arange(-reach, reach + 1)
+    y = (rows[:, None] + steps).clip(0, plane.shape[1] - 1)
+    x = (columns[:, None] + steps).clip(0, plane.shape[2] - 1)
+    squares = plane[:, y[:, :, None], x[:, None, :]]
+    pooled = squares.mean((2, 3)) if how == "mean" else squares.max((2, 3))
+    return pooled.T

@@ -78,7 +78,8 @@ def _truths(image: Path, label: str) -> tuple[Truth, ...]:
             f"{mask_file}: the mask is {mask.shape[1]} x {mask.shape[0]} pixels, "
             f"its image {pixels.shape[1]} x {pixels.shape[0]}; export it again"
         )
-    return tuple(Truth(label, region) for region in mask_regions(mask))
+    # An empty mask in a folder of a kind: nobody drew where, but the piece is no good one.
+    return tuple(Truth(label, region) for region in mask_regions(mask)) or (Truth(label),)
 
 
 def mask_regions(mask: Pixels) -> list[tuple[float, float, float, float]]:

@@ -6,8 +6,9 @@ needle tracks of the tester. It flags them. Whoever verifies says that they are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from hotloop.sense.images import encode_png
 from hotloop.types import Claim, Feedback, Payload, Prediction
 from hotloop.verticals.inspection.boards import BARE, COPPER, Board, Defect, Style, draw_board
 from hotloop.verticals.inspection.labels import read_labels
-from hotloop.verticals.inspection.pieces import Truth
+from hotloop.verticals.inspection.pieces import Piece, Truth
 
 MARKS = ("ring stain", "twin dots", "needle track")
 _MARK_HALF_PX = 16
@@ -36,16 +37,23 @@ def plant_boards(site_seed: int, first: int, *, size_px: int = 640, step: int = 
     """Boards of one plant without end: one product style, three to seven harmless marks each."""
     style = Style.of(site_seed)
     for seed in range(first, 2**31, step):
-        board = marked(draw_board(seed, size_px=size_px, style=style), np.random.default_rng((seed, site_seed)))
+        board = marked(
+            draw_board(seed, size_px=size_px, style=style), np.random.default_rng((seed, site_seed))
+        )
         truths = tuple(Truth(d.kind, tuple(float(v) for v in d.box)) for d in board.defects)
         yield Sensed(Payload(encode_png(board.test), "image/png", encode_png(board.template)), truths)
 
 
-def folder_boards(folder: Path, *, first: int = 0, step: int = 1) -> Iterator[Sensed]:
-    """The pieces of a labelled folder, once each, in their order. LayoutError if it is in no known layout."""
-    for piece in read_labels(folder).pieces[first::step]:
-        reference = None if piece.template is None else piece.template.read_bytes()
-        yield Sensed(Payload(piece.image.read_bytes(), "image/jpeg", reference), piece.truths)
+def folder_boards(folder: Path, *, unseen: int) -> list[Callable[[], Sensed]]:
+    """The pieces of a labelled folder but for its last `unseen`, each read when called. LayoutError."""
+    pieces = read_labels(folder).pieces
+    return [partial(sensed, piece) for piece in pieces[: max(0, len(pieces) - unseen)]]
+
+
+def sensed(piece: Piece) -> Sensed:
+    """A labelled piece as it would come from the camera."""
+    reference = None if piece.template is None else piece.template.read_bytes()
+    return Sensed(Payload(piece.image.read_bytes(), "image/*", reference), piece.truths)
 
 
 def marked(board: Board, rng: np.random.Generator) -> Board:
@@ -63,7 +71,9 @@ def marked(board: Board, rng: np.random.Generator) -> Board:
     return replace(board, test=np.asarray(picture), lookalikes=(*board.lookalikes, *marks))
 
 
-def _spot(board: Board, rng: np.random.Generator, kind: str, taken: list[tuple[int, int, int, int]]) -> tuple[int, int] | None:
+def _spot(
+    board: Board, rng: np.random.Generator, kind: str, taken: list[tuple[int, int, int, int]]
+) -> tuple[int, int] | None:
     """A place for a mark, clear of defects: on bare ground, or across copper for a needle track."""
     height, width = board.test.shape
     half = _MARK_HALF_PX
@@ -80,7 +90,9 @@ def _spot(board: Board, rng: np.random.Generator, kind: str, taken: list[tuple[i
     return None
 
 
-def _draw(draw: ImageDraw.ImageDraw, rng: np.random.Generator, kind: str, at: tuple[int, int]) -> tuple[int, int, int, int]:
+def _draw(
+    draw: ImageDraw.ImageDraw, rng: np.random.Generator, kind: str, at: tuple[int, int]
+) -> tuple[int, int, int, int]:
     """Draw a mark; its box."""
     x, y = at
     if kind == "ring stain":
@@ -111,7 +123,9 @@ class Habits:
     skips: float = 0.05  # share of pieces that they never look at
     misses: float = 0.02  # share of truths that they overlook
     slips: float = 0.01  # share of truths to which they give a wrong kind
-    recants: float = 0.03  # share of pieces on which they first say that all is well, and then correct themselves
+    recants: float = (
+        0.03  # share of pieces on which they first say that all is well, and then correct themselves
+    )
 
 
 class Verifier:
@@ -129,7 +143,9 @@ class Verifier:
         if rng.random() < habits.skips:
             return []
         delay = float(habits.delay_s * np.exp(habits.spread * rng.normal()))
-        given = Feedback(prediction=prediction.id, reviewer=self.name, claims=self._claims(truths), evidence="bench")
+        given = Feedback(
+            prediction=prediction.id, reviewer=self.name, claims=self._claims(truths), evidence="bench"
+        )
         if rng.random() >= habits.recants:
             return [(delay, given)]
         return [(delay, replace_claims(given, ())), (2 * delay, given)]

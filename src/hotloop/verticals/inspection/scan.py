@@ -17,8 +17,10 @@ from hotloop.verticals.inspection.defects import Defect
 from hotloop.verticals.inspection.style import Style
 
 _BANK_PX = 1536
-_RIM_PX = 5
 _NOISE_MAX = 105.0
+RIM_PX = 8
+"""How far beyond a scan its layout reaches: more than shift and turn together can move it."""
+SHIFT_PX_MAX = 4.0
 DUST_AREA_PX_MAX = 12
 """Dust stays smaller than this, and every defect larger: below it nobody could tell them apart."""
 
@@ -26,10 +28,15 @@ DUST_AREA_PX_MAX = 12
 def scan_pair(
     layout: Image.Image, rng: np.random.Generator, style: Style
 ) -> tuple[np.ndarray, np.ndarray, list[Defect]]:
-    """Two scans of one flawless board: (test copper, template copper, lookalikes), bool (H, W) each."""
-    size = layout.size[0]
+    """Two scans of one flawless board: (test copper, template copper, lookalikes), bool (H, W) each.
+
+    The layout is grey and `RIM_PX` larger on each side than the scans, so that a shifted scan still sees the
+    board.
+    """
+    size = layout.size[0] - 2 * RIM_PX
     blurred = layout.filter(ImageFilter.BoxBlur(style.blur_px))
     test, lookalikes = _misregister(blurred, rng, style)
+    template = np.asarray(blurred)[RIM_PX:-RIM_PX, RIM_PX:-RIM_PX]
     common = _roughness(rng, size, style.roughness * style.agreement)
     own = style.roughness * (1.0 - style.agreement)
     template_noise = common + _roughness(rng, size, own)
@@ -39,7 +46,7 @@ def scan_pair(
     # Within the bound noise moves edges and nothing else: plain copper (255) and plain ground (0) keep their
     # side.
     test_copper = test + test_noise.clip(-_NOISE_MAX, _NOISE_MAX) > 127.5
-    template_copper = blurred + template_noise.clip(-_NOISE_MAX, _NOISE_MAX) > 127.5
+    template_copper = template + template_noise.clip(-_NOISE_MAX, _NOISE_MAX) > 127.5
     lookalikes += [_dust(test_copper, rng) for _ in range(int(rng.integers(0, 9)))]
     for _ in range(int(rng.integers(0, 3))):
         _dust(template_copper, rng)
@@ -50,24 +57,22 @@ def _misregister(
     image: Image.Image, rng: np.random.Generator, style: Style
 ) -> tuple[np.ndarray, list[Defect]]:
     """The image as a second scan sees it, shifted, perhaps a little turned and stretched: float32 (H, W)."""
-    size = image.size[0]
-    shift = np.clip(rng.standard_t(3, 2) * style.shift_px, -_RIM_PX + 1, _RIM_PX - 1)
+    size = image.size[0] - 2 * RIM_PX
+    shift = np.clip(rng.standard_t(3, 2) * style.shift_px, -SHIFT_PX_MAX, SHIFT_PX_MAX)
     if rng.random() < 0.2:
         shift = np.round(shift)
     corner = rng.normal(0.0, style.shift_px, 2).clip(-2.0, 2.0) if rng.random() < 0.35 else np.zeros(2)
     if corner.any():
         turn, stretch = corner / (size / 2)
-        c = size / 2
+        c = image.size[0] / 2
         matrix = (1 + stretch, -turn, (turn - stretch) * c, turn, 1 + stretch, -(turn + stretch) * c)
         image = image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
-    # Replicated rims: beyond the border nothing was drawn.
-    grey = np.pad(np.asarray(image, np.float32)[_RIM_PX:-_RIM_PX, _RIM_PX:-_RIM_PX], 2 * _RIM_PX, mode="edge")
+    grey = np.asarray(image, np.float32)
     for axis, offset in enumerate(shift):
         whole = math.floor(offset)
-        part = np.float32(offset - whole)
-        near = np.take(grey, range(_RIM_PX + whole, _RIM_PX + whole + size), axis)
-        far = np.take(grey, range(_RIM_PX + whole + 1, _RIM_PX + whole + size + 1), axis)
-        grey = near + (far - near) * part
+        near = np.take(grey, range(RIM_PX + whole, RIM_PX + whole + size), axis)
+        far = np.take(grey, range(RIM_PX + whole + 1, RIM_PX + whole + size + 1), axis)
+        grey = near + (far - near) * np.float32(offset - whole)
     seen = float(np.abs(shift).max() + np.abs(corner).max()) > 1.0
     return grey, [Defect((0, 0, size, size), "misregistration")] if seen else []
 

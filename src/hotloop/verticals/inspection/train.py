@@ -7,28 +7,38 @@ on labelled pieces of one's own. The result is ONNX bytes and a JSON description
 from __future__ import annotations
 
 import argparse
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Literal, Protocol
 
+import msgspec
 import numpy as np
 import torch
+from PIL import Image
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hotloop.errors import InputError
-from hotloop.verticals.inspection.boards import KINDS
+from hotloop.errors import InputError, TemplateError
+from hotloop.sense.images import decode_image
+from hotloop.types import Floats
+from hotloop.verticals.inspection.boards import KINDS, draw_board
+from hotloop.verticals.inspection.candidates import decide
 from hotloop.verticals.inspection.defects import add_defects
-from hotloop.verticals.inspection.layout import Style, draw_layout
-from hotloop.verticals.inspection.nets import Detector, Truths, build, detection_loss
+from hotloop.verticals.inspection.detector import Description, StartModel
+from hotloop.verticals.inspection.export import detector_to_onnx
+from hotloop.verticals.inspection.labels import LabelSet, read_labels
+from hotloop.verticals.inspection.layout import draw_layout
+from hotloop.verticals.inspection.nets import BACKBONES, Detector, Truths, build, detection_loss
 from hotloop.verticals.inspection.scan import scan_pair
-
-if TYPE_CHECKING:
-    from hotloop.types import Floats
+from hotloop.verticals.inspection.score import Boxes, measure, truths_of
+from hotloop.verticals.inspection.style import Style
 
 Pixels = np.ndarray
-SIDE_MULTIPLE_PX = 32  # the coarsest stride: sides of what the network sees
+_CHECKS = 60  # drawn boards on which thresholds and feature statistics are measured
+_CHECK_SEED = 1_000_000  # their seeds are far from those of training
+_SPREAD_MIN = 1e-3  # a feature that hardly moves must not be blown up
 
 
 @dataclass(frozen=True)
@@ -267,3 +277,129 @@ def fit_shown(source: Source, recipe: Recipe) -> Detector:
             progress.update(task, completed=step + 1, loss=sum(recent[-50:]) / len(recent[-50:]))
 
         return fit(source, recipe, report=report)
+
+
+# --- what is written ----------------------------------------------------------------------------------------------
+
+
+def describe(onnx: bytes, source: Source, recipe: Recipe, checks: Sequence[Patch]) -> Description:
+    """The description of an exported detector: thresholds and feature statistics measured on `checks`."""
+    planes: Literal["grey", "grey+template", "colour", "colour+template"]
+    planes = {1: "grey", 2: "grey+template", 3: "colour", 6: "colour+template"}[source.inputs]  # type: ignore[assignment]
+    bare = Description(
+        source.labels, planes, (0.5,) * len(source.labels), recipe=json.dumps(asdict(recipe)), seed=recipe.seed
+    )
+    model = StartModel(onnx, bare)
+    answers, features = [], []
+    for patch in checks:
+        found = model.candidates(*_pictures(patch.planes))
+        features.append(found.features.astype(np.float64))
+        _, said = decide(found.regions, found.scores, (0.05,) * len(source.labels))
+        answers.append((said, truths_of(patch.boxes, patch.classes)))
+    rows = np.concatenate(features)
+    if len(rows) < 2:
+        raise InputError("The model finds nothing on the pieces it is checked on: train it longer, or on more pieces.")
+    return msgspec.structs.replace(
+        bare,
+        thresholds=best_thresholds(answers, len(source.labels)),
+        mean=tuple(np.round(rows.mean(0), 5).tolist()),
+        spread=tuple(np.round(rows.std(0) + _SPREAD_MIN, 5).tolist()),
+    )
+
+
+def best_thresholds(answers: Sequence[tuple[Boxes, Boxes]], labels: int) -> tuple[float, ...]:
+    """For each label the threshold with the highest F; 0.5 for a label without truths."""
+    steps = np.arange(0.1, 0.9, 0.02)
+    chosen = []
+    for label in range(labels):
+        own = [(_of(found, label), _of(truths, label)) for found, truths in answers]
+        if not any(len(truths.labels) for _, truths in own):
+            chosen.append(0.5)
+            continue
+        fs = [measure(own, (float(step),) * labels).f for step in steps]
+        chosen.append(round(float(steps[int(np.argmax(fs))]), 2))
+    return tuple(chosen)
+
+
+def _of(boxes: Boxes, label: int) -> Boxes:
+    mine = boxes.labels == label
+    return Boxes(boxes.regions[mine], boxes.labels[mine], boxes.scores[mine])
+
+
+def _pictures(planes: Pixels) -> tuple[Pixels, Pixels | None]:
+    """Planes as the image and the template they were made of."""
+    if len(planes) < 3:
+        return planes[0], planes[1] if len(planes) == 2 else None
+    image = planes[:3].transpose(1, 2, 0)
+    return image, planes[3:].transpose(1, 2, 0) if len(planes) == 6 else None
+
+
+def board_checks(seed: int, count: int) -> list[Patch]:
+    """Drawn boards as they come (3 to 12 defects), of seeds that no training run draws."""
+    checks = []
+    for index in range(count):
+        board = draw_board(seed + _CHECK_SEED + index)
+        boxes = np.array([d.box for d in board.defects], float).reshape(-1, 4)
+        classes = np.array([KINDS.index(d.kind) for d in board.defects], int)
+        checks.append(Patch(np.stack((board.test, board.template)), boxes, classes))
+    return checks
+
+
+def piece_patches(labels: LabelSet, *, colour: bool = False) -> list[Patch]:
+    """Labelled pieces as patches. InputError if a truth has no box or a template is of another size."""
+    patches = []
+    for piece in labels.pieces:
+        files = [piece.image, *([piece.template] if piece.template else [])]
+        pictures = [_opened(path, colour=colour) for path in files]
+        if len({picture.shape for picture in pictures}) != 1:
+            raise TemplateError(f"{piece.template} is not of the size of {piece.image}: they must be equal.")
+        if any(truth.region is None for truth in piece.truths):
+            raise InputError(f"{piece.image}: a detector is trained on boxes, and this piece has a kind without one.")
+        boxes = np.array([truth.region for truth in piece.truths], float).reshape(-1, 4)
+        classes = np.array([labels.labels.index(truth.label) for truth in piece.truths], int)
+        patches.append(Patch(np.concatenate(pictures), boxes, classes))
+    return patches
+
+
+def _opened(path: Path, *, colour: bool) -> Pixels:
+    """An image file as planes (1 or 3, h, w)."""
+    pixels = decode_image(path.read_bytes())
+    picture = Image.fromarray(pixels).convert("RGB" if colour else "L")
+    return np.asarray(picture).transpose(2, 0, 1) if colour else np.asarray(picture)[None]
+
+
+def save(onnx: bytes, description: Description, out: Path) -> None:
+    """Write OUT.onnx and, beside it, OUT.json."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".onnx").write_bytes(onnx)
+    out.with_suffix(".json").write_bytes(msgspec.json.encode(description))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, export, describe, write."""
+    parser = argparse.ArgumentParser(prog="python -m hotloop.verticals.inspection.train", description=__doc__)
+    parser.add_argument("out", type=Path, help="OUT.onnx and OUT.json are written")
+    parser.add_argument("--pieces", type=Path, help="a folder of labelled pieces; without it, drawn boards")
+    parser.add_argument("--colour", action="store_true", help="train on three channels")
+    parser.add_argument("--backbone", choices=list(BACKBONES), default=Recipe.backbone)
+    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--seed", type=int, default=Recipe.seed)
+    given = parser.parse_args(arguments)
+    recipe = Recipe(backbone=given.backbone, steps=given.steps, seed=given.seed)
+    if given.pieces is None:
+        source: Source = BoardSource(recipe.seed)
+        checks = board_checks(recipe.seed, _CHECKS)
+    else:
+        labels = read_labels(given.pieces)
+        patches = piece_patches(labels, colour=given.colour)
+        # every fifth piece is kept from training: thresholds measured on what was learned would be too high
+        checks = patches[::5]
+        source = PieceSource([p for i, p in enumerate(patches) if i % 5 or len(patches) < 5], labels.labels)
+    detector = fit_shown(source, recipe)
+    onnx = detector_to_onnx(detector, source.inputs)
+    save(onnx, describe(onnx, source, recipe, checks), given.out)
+    print(f"{given.out.with_suffix('.onnx')}: {len(onnx)} bytes")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -137,7 +137,7 @@ _TIMM = (
 
 
 def from_timm(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """timm's `tf_efficientnet_lite0` state dict under this module's keys. ModelError names a key it does not know."""
+    """Timm's `tf_efficientnet_lite0` state dict under this module's keys. ModelError names a key it does not know."""
     firsts = [sum(stage[0] for stage in _STAGES[:index]) for index in range(len(_STAGES))]
     named = {}
     for key, value in weights.items():

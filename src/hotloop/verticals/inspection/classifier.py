@@ -1,0 +1,112 @@
+"""Whole images (good, or which kind of bad) for products without boxes: image -> one row x for the reflex.
+
+The backbone is frozen: EfficientNet-Lite0 with its ImageNet weights, written once by
+`python -m hotloop.verticals.inspection.export lite0 OUT.onnx`, or, where torch is not to be had, the detector for
+boards that hotloop ships. All that is learned on the line is the head, verdict by verdict.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hotloop.errors import ImageError, ModelError
+from hotloop.types import Floats, digest
+from hotloop.verticals.inspection.detector import boards_files, open_session
+
+SIDE_PX = 224  # what EfficientNet-Lite0 was trained on; 320 is twice the time and no better (magnetic tiles)
+# Length of a row x. With the reflex's ridge of 1 this is a ridge of 1 / SIZE^2 on rows of length 1.
+SIZE = 18.0
+LITE0_COLUMNS = 2 * (40 + 112 + 1280)
+# Of the pooled maps (mean, largest; strides 8, 16, 32 widened), the means of the last two: largest values and the
+# finest map cost accuracy at every number of verdicts (magnetic tiles, 70/30).
+_MIDDLE = slice(80, 192)
+_TOP = slice(304, 1584)
+
+
+class Backbone(Protocol):
+    """A frozen network for whole images."""
+
+    columns: int
+    digest: str  # of its bytes
+
+    def features(self, image: NDArray[np.uint8]) -> NDArray[np.float16]:
+        """(h, w) grey or (h, w, 3) RGB -> (columns,). ImageError for anything else."""
+        ...
+
+
+class Lite0:
+    """EfficientNet-Lite0 as `export.py` writes it. Several threads may ask it."""
+
+    columns = 112 + 1280
+
+    def __init__(self, onnx: bytes) -> None:
+        """ModelError if the bytes are not that network."""
+        self._session = open_session(onnx)
+        self.digest = digest(onnx)
+        found = self._pooled(np.zeros((1, 3, 32, 32), np.float32)).shape
+        if found != (1, LITE0_COLUMNS):
+            raise ModelError(f"The network gives features {found}, EfficientNet-Lite0 gives (1, {LITE0_COLUMNS}).")
+
+    def features(self, image: NDArray[np.uint8]) -> NDArray[np.float16]:
+        """The pooled features of an image, squeezed to a square of `SIDE_PX`."""
+        pixels = squeezed(image, SIDE_PX, "RGB").transpose(2, 0, 1)[None].astype(np.float32)
+        pooled = self._pooled(pixels)[0]
+        # The widened map is after ReLU6 and skewed: its root is nearer to even
+        return np.concatenate((np.sqrt(np.maximum(pooled[_TOP], 0.0)), pooled[_MIDDLE])).astype(np.float16)
+
+    def _pooled(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        try:
+            return np.asarray(self._session.run(None, {"image": pixels})[0])
+        except REFUSALS as error:
+            raise ModelError(f"The network cannot be run: {str(error)[:300]}") from error
+
+
+class Shipped:
+    """The shipped detector's last maps, averaged over the image: no download, no torch, less accurate."""
+
+    def __init__(self) -> None:
+        onnx, description = boards_files()
+        self._model = load(onnx, description)
+        self.digest = digest(onnx)
+        self.digest = digest(boards_files()[0])
+        self.columns = self._model.pooled(np.zeros((SIDE_PX, SIDE_PX), np.uint8)).shape[0]
+
+    def features(self, image: NDArray[np.uint8]) -> NDArray[np.float16]:
+        """The pooled features of an image in grey, squeezed to a square of `SIDE_PX`."""
+        return self._model.pooled(squeezed(image, SIDE_PX, "L")).astype(np.float16)
+
+
+def backbone(path: Path | None) -> Backbone:
+    """The network in a file that `export.py` wrote, or the shipped one if there is no path. ModelError."""
+    if path is None:
+        return Shipped()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"{path} cannot be read: {error}. Write it: python -m hotloop.verticals.inspection.export lite0 {path}"
+        ) from error
+    return Lite0(data)
+
+
+def squeezed(image: NDArray[np.uint8], side_px: int, mode: str) -> NDArray[np.uint8]:
+    """An image (h, w) or (h, w, 3) as a square in another colour mode, `L` or `RGB`. ImageError for other arrays."""
+    grey = image.ndim == 2
+    if image.dtype != np.uint8 or not (grey or (image.ndim == 3 and image.shape[2] == 3)) or 0 in image.shape:
+        raise ImageError(f"An image is (h, w) or (h, w, 3) of uint8, not {image.shape} of {image.dtype}.")
+    picture = Image.fromarray(image).convert(mode)
+    return np.asarray(picture.resize((side_px, side_px), Image.Resampling.BILINEAR))
+
+
+def expand(features: NDArray[np.floating]) -> Floats:
+    """Features (n, f) -> rows x (n, f + 1) of length `SIZE` besides a constant: brightness and contrast drop out."""
+    raw = features.astype(np.float64)
+    centred = raw - raw.mean(1, keepdims=True)
+    lengths = np.linalg.norm(centred, axis=1, keepdims=True)
+    directions = np.divide(centred, lengths, out=np.zeros_like(centred), where=lengths > 1e-6)
+    return np.concatenate((directions * SIZE, np.full((len(raw), 1), SIZE)), axis=1)

@@ -1,0 +1,191 @@
+"""The vertical for images: boxes by a detector, or one kind for the whole piece, with the reflex on its features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from hotloop.config import InspectionConfig, LoopConfig
+from hotloop.errors import ConfigError, ModelError, TemplateError
+from hotloop.ports import Vertical
+from hotloop.sense.images import Pixels, decode_image
+from hotloop.types import Claim, Example, Floats, Head, Outcome, Output, Payload, Proposals, Rows, digest
+from hotloop.verticals.inspection.candidates import Expansion, assign, decide
+from hotloop.verticals.inspection.detector import Description, StartModel, boards_files, load
+from hotloop.verticals.inspection.score import Boxes, hits, truths_of
+from hotloop.verticals.inspection.start_labels import labelled_payloads
+from hotloop.verticals.inspection.truth import agreed, words_of
+from hotloop.verticals.inspection.whole import WholeImage
+
+_SMOOTH_SHARE = 24  # a piece without a template is compared with itself at a 24th of its side
+
+
+def vertical(config: LoopConfig) -> Vertical:
+    """Entry point: the vertical for `config`. ConfigError, ModelError if `[inspection]` cannot be."""
+    settings = config.inspection
+    if settings.task == "image":
+        return WholeImage(settings, config.learn.seed)
+    return Detection(settings, config.learn.seed)
+
+
+class Detection:
+    """Boxes: the start model proposes, the head decides."""
+
+    def __init__(self, config: InspectionConfig, seed: int) -> None:
+        self._config = config
+        self._model, self.backbone = _start_model(config)
+        known = self._model.description.labels
+        self.labels = config.labels or known
+        if config.start == "none" and not config.labels:
+            raise ConfigError(
+                '[inspection] start = "none" begins without knowledge: name the labels, labels = [...]'
+            )
+        self._expand = Expansion(self._model.description, seed)
+        self._prior = _prior(self._expand, self._model.description, self.labels, cold=config.start == "none")
+        self.recipe = f"detection {config.start} {self._expand.columns} seed {seed}"
+
+    def start(self) -> Head:
+        """The start model's own answers; for labels that it does not know, and in a cold start, none."""
+        known = dict(zip(self._model.description.labels, self._model.description.thresholds, strict=True))
+        thresholds = tuple(known.get(label, 0.5) for label in self.labels)
+        return Head(self.labels, self._prior, thresholds)
+
+    def propose(self, payload: Payload) -> Proposals:
+        """What the start model finds worth judging. ImageError if the image or its template cannot be used."""
+        image = self._pixels(payload.data)
+        template = None
+        if self._model.description.template:
+            template = self._template(payload, image)
+        found = self._model.candidates(image, template)
+        regions = tuple(tuple(round(float(v), 1) for v in region) for region in found.regions)
+        rows, columns = found.features.shape
+        return Proposals(rows, columns, found.features.astype("<f2").tobytes(), regions)
+
+    def answer(self, proposals: Proposals, head: Head) -> tuple[Output, ...]:
+        """The proposals that reach their label's threshold, best first, none on top of a better one."""
+        if proposals.rows == 0:
+            return ()
+        scores = self._expand(proposals.array()) @ head.weights[:, : len(head.labels)]
+        kept, boxes = decide(_regions(proposals), scores, head.thresholds)
+        return tuple(
+            Output(head.labels[label], round(float(score), 4), proposals.regions[index], int(index))
+            for index, label, score in zip(kept, boxes.labels, boxes.scores, strict=True)
+        )
+
+    def teach(self, example: Example) -> Rows:
+        """One row a proposal that a reviewer spoke of; where reviewers differ, the mean of what they say."""
+        proposals = example.prediction.proposals
+        count = len(self.labels)
+        if proposals.rows == 0:
+            return Rows(np.zeros((0, self._expand.columns)), np.zeros((0, count)), np.zeros(0))
+        total, voices = np.zeros((proposals.rows, count)), np.zeros(proposals.rows)
+        for word in words_of(example, self.labels):
+            refuted = [index for index in word.refuted if index < proposals.rows]
+            lesson = assign(_regions(proposals), word.truths, count, complete=word.complete, refuted=refuted)
+            total[lesson.rows] += lesson.y
+            voices[lesson.rows] += 1
+        rows = np.flatnonzero(voices)
+        x = self._expand(proposals.array()[rows])
+        return Rows(x, total[rows] / voices[rows, None], np.ones(len(rows)))
+
+    def outcomes(self, outputs: Sequence[Output], example: Example) -> tuple[Outcome, ...]:
+        """Hits, false alarms and misses by what the reviewers agree on; "right" for a good piece called good."""
+        words = words_of(example, self.labels)
+        truths = agreed(words)
+        found = _boxes(outputs, self.labels)
+        taken = hits(found, truths)
+        complete = any(word.complete for word in words)
+        refuted = {index for word in words for index in word.refuted}
+        told = [Outcome("hit", outputs[k].label) for k in np.flatnonzero(taken >= 0)]
+        told += [
+            Outcome("false alarm", outputs[k].label)
+            for k in np.flatnonzero(taken < 0)
+            if complete or outputs[k].proposal in refuted
+        ]
+        missed = sorted(set(range(len(truths.labels))) - set(taken.tolist()))
+        told += [Outcome("missed", self.labels[truths.labels[k]]) for k in missed]
+        if not told and complete:
+            return (Outcome("right", ""),)
+        return tuple(told)
+
+    def labelled(self) -> list[Callable[[], tuple[Payload, tuple[Claim, ...]]]]:
+        """The pieces of `[inspection] labelled`, to start from. LayoutError if it is in no known layout."""
+        return labelled_payloads(self._config.labelled, self.labels)
+
+    def _pixels(self, data: bytes) -> Pixels:
+        pixels = decode_image(data, self._config.images)
+        colour = self._model.description.colour
+        if colour and pixels.ndim == 2:
+            return np.repeat(pixels[:, :, None], 3, axis=2)
+        return pixels if colour or pixels.ndim == 2 else _grey(pixels)
+
+    def _template(self, payload: Payload, image: Pixels) -> Pixels:
+        """The reference; for pieces that have none, the image itself without its small parts."""
+        if payload.reference is not None:
+            template = self._pixels(payload.reference)
+            if template.shape != image.shape:
+                sizes = "{1} x {0}".format(*template.shape), "{1} x {0}".format(*image.shape)
+                raise TemplateError(
+                    f"the template is {sizes[0]} pixels, the image {sizes[1]}: they must be equal"
+                )
+            return template
+        if self._config.reference:
+            raise TemplateError(
+                "this loop compares each piece with a reference template, and none came with the image: send it "
+                "(?reference=DIGEST, or a file beside the image), or set [inspection] reference = false"
+            )
+        return smoothed(image)
+
+
+def smoothed(image: Pixels) -> Pixels:
+    """An image without what is small: down to a 24th of its longer side by means, and up again."""
+    height, width = image.shape[:2]
+    side = max(1, max(height, width) // _SMOOTH_SHARE)
+    small = Image.fromarray(image).resize(
+        (max(1, width // side), max(1, height // side)), Image.Resampling.BOX
+    )
+    return np.asarray(small.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _grey(pixels: Pixels) -> Pixels:
+    """Luma of RGB (ITU-R BT.601)."""
+    return (pixels @ np.array([0.299, 0.587, 0.114]) + 0.5).astype(np.uint8)
+
+
+def _start_model(config: InspectionConfig) -> tuple[StartModel, str]:
+    """The start model and the digest of its bytes. ModelError if its files are not there."""
+    if config.start in ("boards", "none"):
+        onnx, description = boards_files()
+        return load(onnx, description), digest(onnx)
+    path = Path(config.start)
+    try:
+        onnx, description = path.read_bytes(), path.with_suffix(".json").read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"the start model {path} and the .json beside it cannot be read: {error.strerror}. "
+            "Train one with: python -m hotloop.verticals.inspection.train"
+        ) from error
+    return load(onnx, description), digest(onnx)
+
+
+def _prior(expand: Expansion, description: Description, labels: Sequence[str], *, cold: bool) -> Floats:
+    """The head that passes the start model's scores through for the labels that it knows: (columns, labels)."""
+    prior = np.zeros((expand.columns, len(labels)))
+    if not cold:
+        for column, label in enumerate(labels):
+            if label in description.labels:
+                prior[:, column] = expand.prior()[:, description.labels.index(label)]
+    return prior
+
+
+def _regions(proposals: Proposals) -> Floats:
+    return np.asarray(proposals.regions, np.float64).reshape(-1, 4)
+
+
+def _boxes(outputs: Sequence[Output], labels: Sequence[str]) -> Boxes:
+    known = [output for output in outputs if output.label in labels]
+    boxes = truths_of([o.region or (0.0,) * 4 for o in known], [labels.index(o.label) for o in known])
+    return Boxes(boxes.regions, boxes.labels, np.array([output.score for output in known]))

@@ -1,0 +1,16 @@
+"""What tests of every ring share: where the real data is, if it is here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real data sets that HOTLOOP_DATA names; without it the test is skipped."""
+    if not os.environ.get("HOTLOOP_DATA"):
+        pytest.skip("real data is needed: set HOTLOOP_DATA to the folder that holds it")
+    return Path(os.environ["HOTLOOP_DATA"])

@@ -1,0 +1,200 @@
+"""The sabotages: for each row of TRUST, a one-line break of our own code that the row's check must notice.
+
+To add one: append a `Sabotage` to `SABOTAGES`. Its `patch` is a context manager under which the break is in
+place; `check` is what the row's own test calls, made small, and must raise AssertionError under the patch and
+pass without it. A check that has never failed is not known to work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import inspect
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from unittest import mock
+
+from hotloop.join import Joiner, joiner
+from hotloop.learn import Sums
+from hotloop.store import format as form
+from hotloop.store.verify import Scan
+from hotloop.store.writer import Writer
+from hotloop.testing.full_disk import check_failing_calls
+from hotloop.testing.power import check_power_cuts
+from hotloop.testing.rot import check_bit_rot
+
+
+@dataclass(frozen=True)
+class Sabotage:
+    """A break of our code: which row of TRUST must catch it, its name, how to apply it, the check (given a folder)."""
+
+    row: int
+    name: str
+    patch: Callable[[], AbstractContextManager[object]]
+    check: Callable[[Path], object]
+
+
+@contextlib.contextmanager
+def edited(owner: object, name: str, old: str, new: str) -> Iterator[None]:
+    """Put `new` for `old` in the source of one function of a module or class, for a while.
+
+    `old` must occur exactly once, so that a sabotage cannot outlive the code that it breaks unnoticed.
+    """
+    function = inspect.getattr_static(owner, name)
+    source = textwrap.dedent(inspect.getsource(function))
+    assert source.count(old) == 1, f"{old!r} occurs {source.count(old)} times in {name}: mend the sabotage"
+    compiled = compile(source.replace(old, new), function.__code__.co_filename, "exec")
+    code = next(part for part in compiled.co_consts if isinstance(part, CodeType) and part.co_name == name)
+    broken = FunctionType(code, function.__globals__, name, function.__defaults__)
+    broken.__kwdefaults__ = function.__kwdefaults__
+    with mock.patch.object(owner, name, broken):
+        yield
+
+
+def tests_in(path: str) -> ModuleType:
+    """The test file at `path` below tests/, for rows whose check is in the test itself."""
+    spec = importlib.util.spec_from_file_location(f"sabotaged_{Path(path).stem}", Path(__file__).parent.parent / path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def power(_folder: Path) -> object:
+    """TRUST 1, small."""
+    return check_power_cuts(400, seed=1)
+
+
+def rot(folder: Path) -> object:
+    """TRUST 3, small."""
+    return check_bit_rot(folder, 400, seed=1)
+
+
+def full(_folder: Path) -> object:
+    """TRUST 4, small."""
+    return check_failing_calls(60, seed=1)
+
+
+def clocks(_folder: Path) -> object:
+    """TRUST 7, with clocks that jump or stand still."""
+    check = tests_in("sim/test_join_clocks.py").test_the_join_is_the_same_whatever_the_clocks_say
+    return [check(name) for name in ("jumping", "standing still")]
+
+
+def oracle(_folder: Path) -> object:
+    """TRUST 8, small."""
+    check = tests_in("sim/test_join_oracle.py").check_driver
+    return [check(seed) for seed in range(1500)]
+
+
+def unlearned(_folder: Path) -> object:
+    """TRUST 11."""
+    return tests_in("unit/learn/test_moments.py").test_a_thousand_unlearned_verdicts_leave_no_trace()
+
+
+SABOTAGES: list[Sabotage] = [
+    Sabotage(1, "never sync", lambda: mock.patch.object(form, "SYNCHRONOUS", "OFF"), power),
+    Sabotage(1, "acknowledge before the sync", lambda: mock.patch.object(form, "SYNCHRONOUS", "NORMAL"), power),
+    Sabotage(
+        1,
+        "forget the keys",
+        lambda: edited(Writer, "_place", "self._connection.execute(_FIND, key).fetchone()", "None"),
+        power,
+    ),
+    Sabotage(
+        1,
+        "say it is durable first",
+        lambda: edited(
+            Writer,
+            "_place",
+            "offset, chain = tip",
+            "offset, chain = tip; self._write_tail((offset + len(entries), chain))",
+        ),
+        power,
+    ),
+    Sabotage(3, "believe what lies there", lambda: edited(form, "record", "one) != sealed", "one) is None"), rot),
+    Sabotage(3, "ignore the tail file", lambda: edited(Writer, "_read_tip", "tail.offset if tail else 0", "0"), rot),
+    Sabotage(
+        3,
+        "pass over gaps",
+        lambda: edited(Scan, "skip_to", "self.bad.extend(range(self.last + 1, offset))", "pass"),
+        rot,
+    ),
+    Sabotage(
+        4,
+        "acknowledge what failed",
+        lambda: edited(Writer, "_serve", "[self._in_our_words(error)]", "[[1]]"),
+        full,
+    ),
+    Sabotage(
+        4,
+        "call a full disk broken",
+        lambda: edited(form, "store_error", "isinstance(error, apsw.FullError)", "False"),
+        full,
+    ),
+    Sabotage(
+        7,
+        "compare what the clocks said",
+        lambda: edited(joiner, "_same", "_timeless(old.feedback) == _timeless(new.feedback)", "old == new"),
+        clocks,
+    ),
+    Sabotage(
+        7,
+        "order by the device's clock",
+        lambda: edited(
+            joiner,
+            "_heard",
+            "(word.sequence, -word.offset) <= (kept.sequence, -kept.offset)",
+            "word.feedback.at <= kept.feedback.at",
+        ),
+        clocks,
+    ),
+    Sabotage(
+        8,
+        "let the last to arrive win",
+        lambda: edited(
+            joiner,
+            "_heard",
+            "(word.sequence, -word.offset) <= (kept.sequence, -kept.offset)",
+            "word.offset <= kept.offset",
+        ),
+        oracle,
+    ),
+    Sabotage(
+        8,
+        "join what is ahead in the log",
+        lambda: edited(Joiner, "_slot", "if kept.offset < record.offset", ""),
+        oracle,
+    ),
+    Sabotage(
+        8,
+        "forget early feedback",
+        lambda: edited(Joiner, "_keep", "self._early[forgotten] = None", "pass"),
+        oracle,
+    ),
+    Sabotage(
+        8,
+        "believe a second prediction",
+        lambda: edited(Joiner, "_slot", "sure=not self._forgot", "sure=True"),
+        oracle,
+    ),
+    Sabotage(
+        11,
+        "unlearn the inputs but not the targets",
+        lambda: edited(Sums, "add_scaled", "sign * (x.T @ y)", "x.T @ y"),
+        unlearned,
+    ),
+    Sabotage(
+        11,
+        "unlearn the targets but not the inputs",
+        lambda: edited(Sums, "add_scaled", "dsyrk(float(sign)", "dsyrk(1.0"),
+        unlearned,
+    ),
+]

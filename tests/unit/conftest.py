@@ -1,0 +1,156 @@
+"""A loop on plain vectors with everything in memory, for the tests of what wires the stages together."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from hotloop.config import GateConfig, JoinConfig, LearnConfig, LoopConfig, RolloutConfig, VectorsConfig
+from hotloop.engine import Engine
+from hotloop.errors import HotloopError
+from hotloop.feedback import verdict
+from hotloop.lineage import Lineage
+from hotloop.ports import Ports
+from hotloop.predict import pack_head
+from hotloop.recovery import records_of, replay
+from hotloop.store.channel import LocalChannel
+from hotloop.testing.clock import SimulatedClock
+from hotloop.testing.memory_lake import MemoryLake
+from hotloop.testing.memory_log import MemoryLog
+from hotloop.testing.memory_registry import MemoryRegistry
+from hotloop.types import Judgement, Payload, Release, digest
+from hotloop.verticals.vectors import vertical
+
+LABELS = ("ok", "worn")
+
+
+class KeptLog(MemoryLog):
+    """A log that outlives its engine, as a file does; `fails` are raised by the next appends, None lets one pass."""
+
+    def __init__(self, clock):
+        super().__init__(clock)
+        self.fails: list[HotloopError | None] = []
+
+    def append(self, events):
+        """Fail as told, before anything is written."""
+        error = self.fails.pop(0) if self.fails else None
+        if error is not None:
+            raise error
+        return super().append(events)
+
+    def close(self):
+        """It is kept."""
+
+
+class KeptState:
+    """Snapshots in memory; `fails` is raised by each save."""
+
+    def __init__(self):
+        self.state: bytes | None = None
+        self.fails: HotloopError | None = None
+
+    def load(self):
+        """See Snapshots."""
+        return self.state
+
+    def save(self, state):
+        """See Snapshots."""
+        if self.fails is not None:
+            raise self.fails
+        self.state = state
+
+
+class Stand:
+    """The stores of one loop, and engines on them: each `start` is a restart."""
+
+    def __init__(self, **settings):
+        self.config = LoopConfig(
+            vertical="vectors",
+            vectors=VectorsConfig(labels=LABELS, columns=2, projected=4),
+            **{
+                "gate": GateConfig(least_examples=10),
+                "rollout": RolloutConfig(interval_s=0.0),
+                "join": JoinConfig(),
+                "learn": LearnConfig(),
+            }
+            | settings,
+        )
+        self.vertical = vertical(self.config)
+        self.clock = SimulatedClock()
+        self.log = KeptLog(self.clock)
+        self.lake = MemoryLake()
+        self.registry = MemoryRegistry()
+        self.snapshots = KeptState()
+        self.rng = np.random.default_rng(0)
+
+    def start(self):
+        """An engine on what is here."""
+        ports = Ports(self.log, self.lake, self.registry, LocalChannel(), self.clock, self.snapshots)
+        self.engine = Engine(self.config, self.vertical, ports)
+        return self.engine
+
+    def sense(self, x=None):
+        """One vector on line-1 (a random one), and the label that it truly has: worn above the diagonal."""
+        x = self.rng.normal(size=2) if x is None else np.asarray(x, float)
+        self.clock.advance(0.5)
+        prediction = self.engine.observe(Payload(json.dumps(list(x)).encode()), "line-1")
+        return prediction, LABELS[int(x.sum() > 0)]
+
+    def say(self, prediction, label, reviewer="ann"):
+        """A verdict of one label; its offset."""
+        return self.engine.feedback(verdict(prediction.id, [(label, None)], reviewer, self.clock.now())).offset
+
+    def verified(self, x=None, label=None):
+        """Sense and verify one vector; the verdict's offset."""
+        prediction, truth = self.sense(x)
+        return self.say(prediction, label or truth)
+
+    def settle(self):
+        """Turn until all is learned; the version that answers then."""
+        while self.engine.turn() is not None or self.engine.behind:
+            pass
+        return self.engine.model.version
+
+    def taught(self, count, group=1):
+        """Teach `count` true verdicts, so many a turn."""
+        for number in range(1, count + 1):
+            self.verified()
+            if number % group == 0:
+                self.settle()
+        return self.settle()
+
+    def bodies(self, kind):
+        """All of one kind in the log, in order."""
+        return [r.event.body for r in records_of(self.log, 0) if isinstance(r.event.body, kind)]
+
+    @property
+    def releases(self):
+        """The releases of the log."""
+        return self.bodies(Release)
+
+    @property
+    def judgements(self):
+        """The judgements of the log."""
+        return self.bodies(Judgement)
+
+    def rebuilt(self):
+        """The lineage that the log alone leads to, checked release by release: same heads, to the last bit."""
+        lineage = Lineage(self.vertical, self.config, self.log.about)
+        steps = list(replay(records_of(self.log, 0), lineage, lambda record, change: None))
+        assert [step.release for step in steps] == self.releases[1:]
+        assert [digest(pack_head(step.head)) for step in steps] == [r.digest for r in self.releases[1:]]
+        return lineage
+
+
+@pytest.fixture
+def stand():
+    """Makes a Stand with the settings given, and starts its engine."""
+
+    def make(**settings):
+        found = Stand(**settings)
+        found.start()
+        return found
+
+    return make
