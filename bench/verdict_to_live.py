@@ -15,10 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing as mp
-import os
-import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -30,6 +26,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from hotloop.launch import start_hub
+
 LINES = 50
 BOARDS = 48
 PIECES_A_REQUEST_S = 0.02
@@ -38,43 +36,17 @@ VERDICT_DELAY_S = 0.3
 
 @dataclass(frozen=True)
 class Hub:
-    """A running hub."""
+    """Where the hub is, for its neighbours."""
 
-    process: subprocess.Popen[bytes]
     url: str
     tokens: dict[str, str]
-    folder: Path
 
 
-def start_hub(folder: Path) -> Hub:
-    """`hotloop up` in a process of its own; waits until it answers."""
-    import httpx
-
-    (folder / "loop.toml").write_text(
-        f'name = "bench"\n[hub]\nport = 0\n[store]\nfolder = "{folder / "data"}"\n'
-    )
-    said = (folder / "hub.log").open("wb")
-    command = [sys.executable, "-m", "hotloop.cli", "up", str(folder / "loop.toml")]
-    process = subprocess.Popen(
-        command, stdout=said, stderr=subprocess.STDOUT, env={**os.environ, "COLUMNS": "200"}
-    )
-    for _ in range(600):
-        text = (folder / "hub.log").read_text()
-        if "http://" in text:
-            url = "http://" + text.split("http://")[1].split()[0].strip()
-            if httpx.get(f"{url}/healthz", trust_env=False).is_success:
-                tokens = json.loads((folder / "data/tokens.json").read_text())
-                return Hub(process, url, tokens, folder)
-        if process.poll() is not None:
-            raise SystemExit(f"the hub ended: {text}")
-        time.sleep(0.1)
-    raise SystemExit("the hub did not come up in 60 s")
-
-
-def token(hub: Hub, role: str) -> str:
-    """The credential of a role."""
-    found: Any = hub.tokens.get(role) or hub.tokens["tokens"][role]
-    return str(found if isinstance(found, str) else found["token"])
+def settings(folder: Path) -> Path:
+    """A loop.toml with the defaults."""
+    path = folder / "loop.toml"
+    path.write_text('name = "bench"\n[hub]\nport = 0\n[store]\nfolder = "data"\n')
+    return path
 
 
 def material() -> list[tuple[Any, Any]]:
@@ -100,7 +72,7 @@ def line_host(
     from hotloop.predict import Predictor
     from hotloop.types import Event, Live, Observation
 
-    client = HubClient(hub.url, token(hub, "line"))
+    client = HubClient(hub.url, hub.tokens["line"])
     predictor = Predictor(load_vertical(LoopConfig()))
     stop = threading.Event()
 
@@ -147,7 +119,7 @@ def review_desk(hub: Hub, told: mp.Queue[Any], sent: mp.Queue[Any]) -> None:
     state = {"sequence": int(time.time() * 1e6)}
 
     def person(name: str) -> None:
-        client = HubClient(hub.url, token(hub, "operator"))
+        client = HubClient(hub.url, hub.tokens["operator"])
         while (item := told.get()) is not None:
             due, prediction, truths = item
             time.sleep(max(0.0, due - time.monotonic()))
@@ -178,10 +150,11 @@ def measure(rate: float, seconds: float, made: list[Any]) -> dict[str, float]:
     """One run at one rate; the figures."""
     context = mp.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="hotloop-bench-") as name:
-        hub = start_hub(Path(name))
+        running = start_hub(settings(Path(name)))
+        hub = Hub(running.url, running.tokens)
         told, live, sent = context.Queue(), context.Queue(), context.Queue()
-        host = context.Process(target=line_host, args=(_plain(hub), made, rate, seconds, told, live))
-        desk = context.Process(target=review_desk, args=(_plain(hub), told, sent))
+        host = context.Process(target=line_host, args=(hub, made, rate, seconds, told, live))
+        desk = context.Process(target=review_desk, args=(hub, told, sent))
         verdicts: list[tuple[int, float, float]] = []
         swaps: list[tuple[int, float]] = []
         readers = [
@@ -195,15 +168,10 @@ def measure(rate: float, seconds: float, made: list[Any]) -> dict[str, float]:
             host.join()
             live.put(None)
             readers[1].join()
-            peak = _peak_mib(hub.process.pid)
+            peak = _peak_mib(running.process.pid)
         finally:
-            hub.process.send_signal(signal.SIGINT)
-            hub.process.wait(30)
+            running.stop()
         return {"rate": rate, **_figures(verdicts, swaps, seconds), "hub_peak_mib": peak}
-
-
-def _plain(hub: Hub) -> Hub:
-    return Hub(None, hub.url, hub.tokens, hub.folder)  # type: ignore[arg-type]
 
 
 def _peak_mib(pid: int) -> float:

@@ -126,7 +126,8 @@ class Agent:
         with self._more:
             self._more.notify_all()
         for thread in self._threads[:2]:
-            thread.join(timeout=1.0)
+            if thread.is_alive():
+                thread.join(timeout=1.0)
 
     def _spooled(self, prediction: Prediction, payload: Payload | None) -> None:
         sequence = int(prediction.id.rsplit(":", 1)[1])

@@ -58,6 +58,7 @@ def init(path: Annotated[Path, typer.Argument(metavar="LOOP.TOML")] = Path("loop
     out.print(
         f"{path} written. Set what is yours, then: hotloop doctor {path} && hotloop up {path}",
         highlight=False,
+        soft_wrap=True,
     )
 
 
@@ -108,14 +109,16 @@ def _watch(watched: Any, poll_s: float, stop: threading.Event) -> None:
 
 
 def _say_up(address: str, config: LoopConfig) -> None:
-    out.print(f"[bold]hotloop[/] {config.name} is up at [cyan]{address}[/]", highlight=False)
-    out.print(
-        f"  tokens   {Path(config.store.folder) / 'tokens.json'}  (send one as: Authorization: Bearer ...)"
+    tokens = Path(config.store.folder) / "tokens.json"
+    sent = config.sense.folder or "no folder: images come by POST /v1/observations"
+    lines = (
+        f"[bold]hotloop[/] {config.name} is up at [cyan]{address}[/]",
+        f"  tokens   {tokens}  (send one as: Authorization: Bearer ...)",
+        f"  watching {sent}",
+        f"  verdicts POST {address}/v1/feedback     metrics {address}/metrics     API {address}/openapi.json",
     )
-    out.print(f"  watching {config.sense.folder or 'no folder: images come by POST /v1/observations'}")
-    out.print(
-        f"  verdicts POST {address}/v1/feedback     metrics {address}/metrics     API {address}/openapi.json"
-    )
+    for line in lines:  # not wrapped: an address or a path is there to be copied
+        out.print(line, highlight=False, soft_wrap=True)
 
 
 @app.command()

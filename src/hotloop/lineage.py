@@ -118,6 +118,7 @@ class Lineage:
         )
         for change in changes:
             self._remember(change)
+        self._taught.clear()
         if update is not None and update.head is not None:
             self.champion = update.head
             self.version += 1
@@ -173,11 +174,18 @@ class Lineage:
         """What an example teaches: nothing where its features are not of this loop's model (any more)."""
         features, targets = self.champion.weights.shape
         try:
-            rows = self._vertical.teach(example)
+            rows = self._teach(example)
             scaled(rows, features, targets)
         except ModelError:
             return Rows(np.zeros((0, features)), np.zeros((0, targets)), np.zeros(0))
         return rows
+
+    def _teach(self, example: Example) -> Rows:
+        """The vertical's rows of an example, made once an update: several steps ask for them."""
+        known = self._taught.get(id(example))
+        if known is None:
+            known = self._taught[id(example)] = (example, self._vertical.teach(example))
+        return known[1]
 
     def _remember(self, change: Change) -> None:
         """A verified example is part of the recent past whether its update was refused or not."""

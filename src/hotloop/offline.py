@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hotloop.config import LoopConfig
-from hotloop.errors import HotloopError, NotFoundError
+from hotloop.errors import CorruptError, HotloopError, NotFoundError
 from hotloop.lineage import Lineage
 from hotloop.loading import load_vertical
 from hotloop.measure import Measures, Report, Tally, count, delayed, plots
@@ -203,8 +203,17 @@ class _Read:
 
 
 def _verify_registry(path: Path, config: LoopConfig) -> _Read:
+    """Read every head that is kept whole: `get` checks its digest."""
+    whole, rebuildable, rotten = 0, 0, []
     with closing(_registry(path, config)) as registry:
-        models = registry.history(config.rollout.retained_models)
-        return _Read(
-            ok=True, text=f"{path}: versions up to {registry.latest()}, the newest {len(models)} as written"
-        )
+        for version in range(registry.latest(), 0, -1):
+            try:
+                registry.get(version)
+            except NotFoundError:
+                rebuildable += 1
+            except CorruptError as error:
+                rotten.append(str(error))
+            else:
+                whole += 1
+    text = f"{path}: {whole} heads as written, {rebuildable} older ones to be rebuilt from the log"
+    return _Read(not rotten, "; ".join([text, *rotten[:20]]))

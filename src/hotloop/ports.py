@@ -1,7 +1,7 @@
 """The ports: where hotloop touches the world. At most five methods each.
 
 An adapter is whatever passes the laws of its port (`hotloop.testing.checks`). Methods raise only
-errors of `hotloop.errors`. All ports but Vertical may be called from several threads.
+errors of `hotloop.errors`. All ports but Learner and Vertical may be called from several threads.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Registry(Protocol):
         ...
 
     def history(self, limit: int) -> list[Model]:
-        """The newest models first, at most `limit`."""
+        """The newest models first, at most `limit`; their heads may be left out (b"")."""
         ...
 
     def close(self) -> None:

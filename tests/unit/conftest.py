@@ -68,7 +68,7 @@ class Stand:
     def __init__(self, **settings):
         self.config = LoopConfig(
             vertical="vectors",
-            vectors=VectorsConfig(labels=LABELS, columns=2, projected=4),
+            vectors=VectorsConfig(labels=LABELS, columns=2),
             **{
                 "gate": GateConfig(least_examples=10),
                 "rollout": RolloutConfig(interval_s=0.0),

@@ -82,9 +82,6 @@ class _Milestone:
 
     def weigh(self) -> None:
         """Look at the examples set aside, and find the first after which there is a proof."""
-        if self.settled:
-            self._aside.clear()
-            return
         proof = self._difference.first_proof([score for score, _ in self._aside])
         for score, _ in self._aside:
             self.sum += score
@@ -159,7 +156,7 @@ class Improvements:
             if version >= milestone.version:
                 milestone.add(score, at)
         self._scores.append(score)
-        if self._open and self._open[0].settled:
+        if any(milestone.settled for milestone in self._open):
             self._settle()
 
     def summary(self) -> tuple[Improvement, ...]:

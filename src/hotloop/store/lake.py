@@ -10,6 +10,7 @@ asks the B-tree on disk (one query for a whole group) and remembers the last 100
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import importlib
@@ -76,14 +77,13 @@ class LanceLake:
         self._folder = folder
         self._free_bytes_min = config.free_bytes_min
         self._lock = own(folder)
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(os.close, self._lock)
             check_format(folder)
             self._images = LanceTable(folder, "images", IMAGE_VERSIONS, index="digest")
             self._embeddings = LanceTable(folder, "embeddings", EMBEDDING_VERSIONS)
             _take_up_orphans(self._images)
-        except BaseException:
-            os.close(self._lock)
-            raise
+            undo.pop_all()
         self._recent: OrderedDict[str, None] = OrderedDict()
         self._tasks: deque[_Task] = deque()
         self._pending_bytes = 0

@@ -93,7 +93,7 @@ def _check_simulated(vfs: SimulatedVfs, place: str) -> None:
     with contextlib.closing(form.connect("log", vfs.name)) as connection:
         events = [record.event for record in read_all(connection, scan)]
     assert events == [_event(number) for number in range(EVENTS)], f"{place}: events lost, doubled or out of order"
-    assert not (scan.bad or scan.breaks), f"{place}: the log is damaged"
+    assert (scan.bad, scan.breaks) == ([], []), f"{place}: the log is damaged"
 
 
 def check_file_limits(folder: Path, limits: int, seed: int = 0) -> FullDiskReport:

@@ -145,7 +145,8 @@ def _recover(
             events = [record.event for record in read_all(connection, scan)]
         except apsw.Error as error:
             raise AssertionError(f"{place}: the log cannot be read: {error}") from error
-    assert not (scan.bad or scan.breaks or scan.trailing), f"{place}: damaged at {scan.bad or scan.breaks}"
+    damage = (scan.bad, scan.breaks, scan.trailing)
+    assert damage == ([], [], 0), f"{place}: damaged (missing, edited, rotten at the end): {damage}"
     assert events == list(sent[:last]), f"{place}: events lost, doubled or out of order"
     return run
 

@@ -88,7 +88,7 @@ words = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(words)
 def test_every_table_adds_up_to_the_last_words(said):
     """Whatever is said and corrected, each table's rows sum to the last word on every example."""

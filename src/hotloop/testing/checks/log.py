@@ -203,7 +203,7 @@ def one_of_many_senders_is_first(opened: Opener) -> None:
             refused.append(number)
 
     _together([lambda number=number: send(number) for number in range(8)])  # type: ignore[misc]
-    assert heard == [1] * 8 or set(heard) == {heard[0]}, "all hear the same offset"
+    assert heard == [1] * 8, "all hear the same offset"
     assert log.last() == 2, "two events were sent, however often"
     assert len(refused) == 7, "of different events under one key, one is taken"
     log.close()

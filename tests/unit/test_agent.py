@@ -1,0 +1,381 @@
+"""A line: it never waits for the hub, loses nothing but what it counts, and follows the newest model."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from hotloop import agent as agent_module
+from hotloop.agent import Agent, Place
+from hotloop.config import VectorsConfig
+from hotloop.errors import HubUnreachableError, InputError, KeyConflictError, OverloadError
+from hotloop.predict import pack_head
+from hotloop.testing.clock import SimulatedClock
+from hotloop.types import Head, Model, Payload, digest
+from hotloop.verticals.vectors import Vectors
+
+LABELS = ("ok", "worn")
+
+
+class MemoryHub:
+    """A hub in memory: `fails` are raised by the next sends (None lets one pass), `refuses` are ids it never takes."""
+
+    def __init__(self):
+        self.events, self.blobs, self.requests, self.lives, self.streams = {}, [], [], [], []
+        self.fails, self.refuses = [], set()
+        self.sent = threading.Event()
+
+    def send(self, events):
+        """Durable, once a key; the answer may be lost after that."""
+        self.requests.append([event.sequence for event in events])
+        for event in events:
+            if event.body.id in self.refuses:
+                raise InputError(f"{event.body.id} is not what a prediction looks like")
+        before, after = (self.fails.pop(0) if self.fails else (None, None))
+        if before:
+            raise before
+        for event in events:
+            assert self.events.setdefault((event.device, event.sequence), event) == event
+        self.sent.set()
+        if after:
+            raise after
+        return list(range(1, len(events) + 1))
+
+    def put_blobs(self, blobs):
+        """Kept."""
+        self.blobs += blobs
+        return [digest(blob) for blob in blobs]
+
+    def follow(self, line, after):
+        """The next stream: models, or an error."""
+        stream = self.streams.pop(0) if self.streams else []
+        for model in stream:
+            if isinstance(model, Exception):
+                raise model
+            yield model
+
+    def acknowledge(self, lives):
+        """Heard."""
+        self.lives += [live.version for live in lives]
+
+
+@pytest.fixture
+def hub():
+    return MemoryHub()
+
+
+@pytest.fixture
+def line(hub):
+    vertical = Vectors(VectorsConfig(labels=LABELS, columns=1), seed=0)
+    return Agent(Place("site-1", "line-1"), vertical, hub, SimulatedClock())
+
+
+def model(version, rows=2):
+    head = Head(LABELS, np.full((rows, 2), version / 10), (0.5, 0.5))
+    return Model(
+        version=version, parent=version - 1, tier="reflex", backbone="", head=pack_head(head), labels=LABELS, recipe="r"
+    )
+
+
+def sensed(line, count, *, keep=False):
+    return [line.sense(Payload(f"[{k}.0]".encode()), keep=keep) for k in range(count)]
+
+
+def test_a_piece_is_answered_before_anything_is_sent(line, hub):
+    """The prediction is there at once, with its place and digest; the event waits."""
+    found = line.sense(Payload(b"[2.0]"), keep=False)
+    assert (found.observation.site, found.observation.line) == ("site-1", "line-1")
+    assert found.observation.digest == digest(b"[2.0]")
+    assert found.observation.at == line._clock.now()
+    assert (line.waiting, hub.requests) == (1, [])
+
+
+def test_ids_rise_and_are_the_keys(line, hub):
+    """The id is made of line and sequence, before the first send."""
+    said = sensed(line, 3)
+    assert line._send_once()
+    numbers = [int(one.id.removeprefix("line-1:")) for one in said]
+    assert numbers == sorted(set(numbers))
+    assert [key for key in hub.events] == [("line-1", number) for number in numbers]
+    assert line.waiting == 0
+
+
+def test_ids_rise_over_a_restart(line, hub):
+    """A later start numbers above an earlier one, though no counter was kept."""
+    first = sensed(line, 50)[-1]
+    clock = SimulatedClock(line._clock.now() + 0.001)
+    again = Agent(line.place, line.predictor._vertical, hub, clock)
+    assert int(sensed(again, 1)[0].id[7:]) > int(first.id[7:])
+
+
+def kept(line):
+    """Deliver all bytes that wait."""
+    while line._blobs:
+        assert line._keep_once()
+
+
+def test_the_bytes_go_their_own_way(line, hub):
+    """Reference and payload go to the lake; nothing if they are not to be kept."""
+    line.sense(Payload(b"[1.0]", reference=b"template"))
+    line.sense(Payload(b"[2.0]"))
+    line.sense(Payload(b"[3.0]"), keep=False)
+    assert line.waiting == 6
+    kept(line)
+    assert hub.blobs == [b"template", b"[1.0]", b"[2.0]"]
+    assert line.waiting == 3
+
+
+def test_bytes_that_were_delivered_are_not_sent_again(line, hub, monkeypatch):
+    """A template goes once, as long as it is remembered."""
+    monkeypatch.setattr(agent_module, "_SENT_MAX", 2)
+    for number in (1, 2, 1, 3, 1):
+        line.sense(Payload(f"[{number}]".encode(), reference=b"template"))
+    kept(line)
+    assert hub.blobs.count(b"template") == 3  # pushed out of so small a memory twice
+    assert len(line._sent) == 2
+    monkeypatch.setattr(agent_module, "_SENT_MAX", 100)
+    hub.blobs.clear()
+    for number in (7, 8, 7, 8):
+        line.sense(Payload(f"[{number}]".encode(), reference=b"other"))
+    kept(line)
+    assert sorted(hub.blobs) == [b"[7]", b"[8]", b"other"]
+
+
+def test_bytes_are_delivered_again_after_an_error(line, hub):
+    """The hub is away: they wait. It refuses them: that is told, and blocks nothing."""
+    errors = [HubUnreachableError("away"), InputError("too large")]
+    put = hub.put_blobs
+
+    def failing(blobs):
+        if errors:
+            raise errors.pop(0)
+        return put(blobs)
+
+    hub.put_blobs = failing
+    line.sense(Payload(b"[1.0]"))
+    line.sense(Payload(b"[2.0]"))
+    assert not line._keep_once()
+    kept(line)
+    assert hub.blobs == [b"[2.0]"]
+    assert list(line.refused) == ["too large"]
+
+
+def test_bytes_beyond_what_the_line_can_hold_are_counted(line, hub, monkeypatch):
+    """Pictures are large: the oldest are not kept, and that is counted; no event is lost by it."""
+    monkeypatch.setattr(agent_module, "_BLOBS_MAX", 3)
+    sensed(line, 8, keep=True)
+    assert (line.unkept, line.dropped, len(line._spool)) == (5, 0, 8)
+    kept(line)
+    assert hub.blobs == [b"[5.0]", b"[6.0]", b"[7.0]"]
+
+
+def test_bytes_that_are_dropped_while_they_are_under_way_take_nothing_else(line, hub, monkeypatch):
+    """The queue overflows during a request: what came meanwhile still goes."""
+    monkeypatch.setattr(agent_module, "_BLOBS_MAX", 1)
+    put = hub.put_blobs
+
+    def overflowing(blobs):
+        hub.put_blobs = put
+        line.sense(Payload(b"[9.0]"))
+        return put(blobs)
+
+    hub.put_blobs = overflowing
+    line.sense(Payload(b"[1.0]"))
+    kept(line)
+    assert hub.blobs == [b"[1.0]", b"[9.0]"]
+
+
+def test_proposals_made_elsewhere_are_answered_too(line, hub):
+    """A simulated line gives features: the answer is the same, without bytes."""
+    own = line.predictor._vertical
+    found = line.answer(own.propose(Payload(b"[4.0]")), Payload(b"[4.0]"))
+    assert found.outputs == line.sense(Payload(b"[4.0]"), keep=False).outputs
+    assert line._send_once()
+    assert hub.blobs == []
+
+
+def test_a_piece_that_cannot_be_read_is_not_spooled(line):
+    """The caller is told."""
+    with pytest.raises(InputError):
+        line.sense(Payload(b"?"))
+    assert line.waiting == 0
+
+
+def test_what_could_not_be_delivered_is_sent_again_as_it_was(line, hub):
+    """The same events under the same keys, also where only the answer was lost; none is lost or doubled."""
+    said = sensed(line, 3)
+    away = HubUnreachableError("away")
+    hub.fails = [(away, None), (None, away), (OverloadError("busy"), None)]
+    assert [line._send_once() for _ in range(4)] == [False, False, False, True]
+    assert hub.requests[0] == hub.requests[1] == hub.requests[2] == hub.requests[3]
+    assert [event.body for event in hub.events.values()] == said
+    assert line.waiting == 0
+
+
+def test_while_the_hub_is_away_the_line_goes_on(line, hub):
+    """It predicts and spools; what came meanwhile goes with the next request."""
+    hub.fails = [(HubUnreachableError("away"), None)]
+    sensed(line, 2)
+    assert not line._send_once()
+    sensed(line, 2)
+    assert line._send_once()
+    assert len(hub.events) == 4
+
+
+def test_a_request_is_bounded(line, hub, monkeypatch):
+    """A long spool goes out in several requests, in order."""
+    monkeypatch.setattr(agent_module, "_SEND_MAX", 4)
+    said = sensed(line, 10)
+    while line.waiting:
+        assert line._send_once()
+    assert [len(request) for request in hub.requests] == [4, 4, 2]
+    assert [event.body for event in hub.events.values()] == said
+
+
+def test_a_refused_event_does_not_block_or_take_others_with_it(line, hub):
+    """It is told in the hub's words; all others arrive."""
+    said = sensed(line, 5)
+    hub.refuses = {said[1].id, said[3].id}
+    assert line._send_once()
+    assert [event.body.id for event in hub.events.values()] == [said[k].id for k in (0, 2, 4)]
+    assert [text.split()[0] for text in line.refused] == [said[1].id, said[3].id]
+    assert line.waiting == 0
+
+
+def test_a_key_that_was_used_for_another_event_does_not_block(line, hub):
+    """After a clock that was set far back, say: it is told, the rest goes on."""
+    hub.fails = [(KeyConflictError("used before"), None)] * 2
+    sensed(line, 1)
+    assert line._send_once()
+    assert list(line.refused) == ["used before"]
+    sensed(line, 1)
+    assert line._send_once()
+    assert len(hub.events) == 1
+
+
+def test_a_hub_that_goes_away_while_events_are_tried_singly_is_tried_again(line, hub):
+    """Nothing that was not delivered is taken for refused."""
+    said = sensed(line, 3)
+    hub.refuses = {said[0].id}
+    hub.fails = [(None, None), (HubUnreachableError("away"), None)]
+    assert not line._send_once()
+    assert [event.body for event in line._spool] == said[2:]
+    assert line._send_once()
+    assert [event.body for event in hub.events.values()] == said[1:]
+    assert len(line.refused) == 1
+
+
+def test_what_was_refused_is_remembered_within_bounds(line, hub):
+    """A line that is refused for a day does not fill its memory with reasons."""
+    said = sensed(line, 150)
+    hub.refuses = {one.id for one in said}
+    while line.waiting:
+        assert line._send_once()
+    assert len(line.refused) == 100
+    assert line.refused[-1].startswith(said[-1].id)
+
+
+def test_a_full_spool_drops_the_oldest_and_counts_them(line, hub, monkeypatch):
+    """What is missing at the hub is exactly what was counted."""
+    monkeypatch.setattr(agent_module, "_SPOOL_MAX", 5)
+    said = sensed(line, 12)
+    assert (line.waiting, line.dropped) == (5, 7)
+    while line.waiting:
+        assert line._send_once()
+    assert [event.body for event in hub.events.values()] == said[7:]
+
+
+def test_what_is_dropped_while_it_is_under_way_takes_nothing_else(line, hub, monkeypatch):
+    """The spool overflows during a request: what came meanwhile still goes out."""
+    monkeypatch.setattr(agent_module, "_SPOOL_MAX", 3)
+    sensed(line, 3)
+    late = []
+    send = hub.send
+
+    def overflowing(events):
+        hub.send = send
+        late.extend(sensed(line, 2))
+        return send(events)
+
+    hub.send = overflowing
+    assert line._send_once()
+    assert line.dropped == 2
+    assert len(line._spool) == 2
+    assert line._send_once()
+    assert [event.body for event in hub.events.values()][-2:] == late
+    assert len(hub.events) == 5
+
+
+def test_a_follower_answers_with_the_newest_and_says_so(line, hub):
+    """Each newer model is installed and acknowledged; an older one is passed over."""
+    hub.streams = [[model(2), model(5), model(3)]]
+    line._follow_once()
+    assert line.predictor.version == 5
+    assert hub.lives == [2, 5]
+    assert line.sense(Payload(b"[1.0]")).version == 5
+
+
+def test_a_model_that_does_not_fit_leaves_the_line_as_it_was(line, hub):
+    """It is told, not acknowledged, and the next one that fits is taken."""
+    broken = Model(version=3, parent=2, tier="reflex", backbone="", head=b"", labels=LABELS, recipe="r")
+    hub.streams = [[model(1), model(2, rows=9), broken, model(4)]]
+    line._follow_once()
+    assert line.predictor.version == 4
+    assert hub.lives == [1, 4]
+    assert len(line.refused) == 2
+
+
+def test_a_broken_stream_is_followed_again_from_where_it_was(line, hub):
+    """An error in the middle keeps what was installed."""
+    hub.streams = [[model(1), HubUnreachableError("away")], [model(2)]]
+    line._follow_once()
+    assert line.predictor.version == 1
+    line._follow_once()
+    assert line.predictor.version == 2
+
+
+def test_an_acknowledgement_that_is_lost_does_not_take_the_model_back(line, hub):
+    """The line answers with it all the same."""
+
+    def away(lives):
+        raise HubUnreachableError("away")
+
+    hub.acknowledge = away
+    hub.streams = [[model(1), model(2)]]
+    line._follow_once()
+    assert line.predictor.version == 1
+
+
+def test_closed_while_following_it_stops_at_the_next_model(line, hub):
+    """No model after that is taken."""
+    hub.streams = [[model(1), model(2)]]
+    line._closing.set()
+    line._follow_once()
+    assert line.predictor.version == 1
+
+
+def test_its_threads_send_and_end(line, hub, monkeypatch):
+    """Started, it delivers by itself; closed, its sender ends."""
+    monkeypatch.setattr(agent_module, "_LINGER_S", 0.0)
+    line.start()
+    said = sensed(line, 3, keep=True)
+    assert hub.sent.wait(5.0)
+    line.close()
+    assert line.waiting == 0
+    assert (len(hub.events), len(hub.blobs)) == (len(said), 3)
+    assert not any(thread.is_alive() for thread in line._threads[:2])
+
+
+def test_an_agent_that_was_never_started_can_be_closed(line):
+    """As a context that fails early does."""
+    line.close(timeout_s=0.0)
+    assert line._closing.is_set()
+
+
+def test_close_gives_up_after_its_time(line, hub):
+    """A hub that stays away does not hold the line's end."""
+    sensed(line, 1)
+    line.close(timeout_s=0.0)
+    assert line.waiting == 1
