@@ -53,9 +53,7 @@ def look(labels: LabelSet, model: StartModel, cache: Path) -> list[Seen]:
         ends = np.cumsum(stored["counts"])[:-1]
         found = list(zip(np.split(stored["regions"], ends), np.split(stored["features"], ends), strict=True))
     else:
-        seen = [
-            _candidates(model, piece.image, piece.template) for piece in track(labels.pieces, "detecting")
-        ]
+        seen = [_candidates(model, piece.image, piece.template) for piece in track(labels.pieces, "detecting")]
         found = [(one.regions, one.features) for one in seen]
         np.savez(
             cache,
@@ -64,9 +62,7 @@ def look(labels: LabelSet, model: StartModel, cache: Path) -> list[Seen]:
             features=np.concatenate([features for _, features in found]),
         )
     truths = [
-        truths_of(
-            [t.region or () for t in piece.truths], [labels.labels.index(t.label) for t in piece.truths]
-        )
+        truths_of([t.region or () for t in piece.truths], [labels.labels.index(t.label) for t in piece.truths])
         for piece in labels.pieces
     ]
     return [Seen(regions, features, truth) for (regions, features), truth in zip(found, truths, strict=True)]
@@ -84,9 +80,7 @@ def quality(boards: list[Seen], expand: Expansion, weights: Floats, thresholds: 
     return measure([(said, board.truths) for said, board in zip(answers, boards, strict=True)], thresholds)
 
 
-def run(
-    train: list[Seen], test: list[Seen], model: StartModel, given: argparse.Namespace
-) -> list[dict[str, object]]:
+def run(train: list[Seen], test: list[Seen], model: StartModel, given: argparse.Namespace) -> list[dict[str, object]]:
     """One row a number of verified boards."""
     expand = Expansion(model.description, given.seed)
     labels, thresholds = len(expand.labels), model.description.thresholds
@@ -122,9 +116,7 @@ def plot(table: list[dict[str, object]], path: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(6, 4))
     for key, name in (("f", "F"), ("mean_average_precision", "mAP")):
-        axes.plot(
-            [row["boards"] for row in table], [100 * float(str(row[key])) for row in table], "o-", label=name
-        )
+        axes.plot([row["boards"] for row in table], [100 * float(str(row[key])) for row in table], "o-", label=name)
     axes.set_xlabel("verified boards (reflex only)")
     axes.set_ylabel("% on 200 boards never learned")
     axes.grid(alpha=0.3)
@@ -134,30 +126,20 @@ def plot(table: list[dict[str, object]], path: Path) -> None:
 
 def main() -> None:
     """Run and write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     home = os.environ.get("HOTLOOP_DATA")
-    parser.add_argument(
-        "--data", type=Path, default=Path(home) / "deeppcb" if home else None, required=not home
-    )
+    parser.add_argument("--data", type=Path, default=Path(home) / "deeppcb" if home else None, required=not home)
     parser.add_argument("--out", type=Path, default=Path("out"))
     parser.add_argument("--boards", type=int, nargs="+", default=[25, 100, 400, 800])
     parser.add_argument("--start", type=Path, help="another start model than the shipped one")
     parser.add_argument("--cache", type=Path, default=Path(gettempdir()))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ridge", type=float, default=1.0)
-    parser.add_argument(
-        "--tune", action="store_true", help="test on the last 200 of the training boards instead"
-    )
+    parser.add_argument("--tune", action="store_true", help="test on the last 200 of the training boards instead")
     given = parser.parse_args()
-    files = (
-        (given.start.read_bytes(), given.start.with_suffix(".json").read_bytes())
-        if given.start
-        else boards_files()
-    )
+    files = (given.start.read_bytes(), given.start.with_suffix(".json").read_bytes()) if given.start else boards_files()
     model = load(*files)
-    cache = given.cache / f"hotloop-deeppcb-{digest(files[0])[:16]}.npz"
+    cache = given.cache / f"hotloop-deeppcb-{digest(b"".join(files))[:16]}.npz"
     boards = look(read_labels(given.data), model, cache)
     train, test = boards[:-TEST_BOARDS], boards[-TEST_BOARDS:]
     if given.tune:

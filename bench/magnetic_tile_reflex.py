@@ -91,9 +91,7 @@ def run(x: Floats, truth: np.ndarray, seed: int) -> list[dict[str, float]]:
         again = batch(x[seen], y[seen])
         gap = float(np.abs(weights - again).max() / np.abs(again).max())
         if gap > EQUAL:
-            raise ModelError(
-                f"After {number} verdicts the reflex and the batch differ by {gap:.1e}, over {EQUAL:.0e}."
-            )
+            raise ModelError(f"After {number} verdicts the reflex and the batch differ by {gap:.1e}, over {EQUAL:.0e}.")
         ours = accuracy((x[test] @ weights).argmax(1), truth[test])
         logistic = accuracy(regression(x[seen], truth[seen], x[test]), truth[test])
         most = accuracy(np.full(len(test), np.bincount(truth[seen]).argmax()), truth[test])
@@ -112,9 +110,7 @@ def run(x: Floats, truth: np.ndarray, seed: int) -> list[dict[str, float]]:
 
 def main() -> None:
     """Run and write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     home = os.environ.get("HOTLOOP_DATA")
     default = Path(home) / "magnetic-tile" if home else None
     parser.add_argument("--data", type=Path, default=default, required=not home)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from hotloop.config import LoopConfig, check_name, load, resolve
 from hotloop.engine import Engine, Receipt
-from hotloop.errors import ConfigError, InputError
+from hotloop.errors import ConfigError, HotloopError, InputError
 from hotloop.feedback import right, verdict
 from hotloop.loading import load_vertical
 from hotloop.measure import Report
@@ -31,7 +31,14 @@ class Loop:
 
     def __init__(self, config: LoopConfig) -> None:
         self.config = config
-        self.engine = Engine(config, load_vertical(config), open_embedded(config))
+        vertical = load_vertical(config)
+        ports = open_embedded(config)
+        try:
+            self.engine = Engine(config, vertical, ports)
+        except HotloopError:
+            for port in (ports.lake, ports.registry, ports.log):  # another try must find them free
+                port.close()
+            raise
 
     def predict(self, sensed: Sensed, *, reference: Sensed | None = None, line: str = "line-1") -> Prediction:
         """What the model says of a vector, an image (path, bytes, or uint8 array (H, W) or (H, W, 3)).
@@ -118,8 +125,10 @@ def settled(folder: Path, settings: dict[str, Any]) -> LoopConfig:
     vertical = settings.get("vertical", "inspection")
     own = {key: value for key, value in settings.items() if key not in top}
     tables.update({key: value for key, value in settings.items() if key in top})
+    tables["store"] = {"folder": str(folder.resolve()), **tables["store"]}
     if own:
-        tables[vertical if vertical in top else "options"] = own
+        table = vertical if vertical in top else "options"
+        tables[table] = {**tables.get(table, {}), **own}
     try:
         return resolve(msgspec.convert(tables, LoopConfig), folder)
     except msgspec.ValidationError as error:
@@ -135,9 +144,12 @@ def as_bytes(sensed: Sensed) -> bytes:
             return Path(sensed).read_bytes()
         except OSError as error:
             raise InputError(f"{sensed} cannot be read: {error}") from error
-    array = np.asarray(sensed)
-    if array.ndim == 1:
-        return msgspec.json.encode([float(value) for value in array])
+    try:
+        array = np.asarray(sensed)
+        if array.ndim == 1:
+            return msgspec.json.encode([float(value) for value in array])
+    except (TypeError, ValueError) as error:
+        raise InputError(f"a vector is a list of numbers: {error}") from error
     if array.dtype != np.uint8 or array.ndim not in (2, 3):
         raise InputError(f"an image is uint8 (H, W) or (H, W, 3); this one is {array.dtype} {array.shape}")
     buffer = io.BytesIO()

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
@@ -40,7 +41,8 @@ def main() -> None:
     try:
         app()
     except HotloopError as error:
-        err.print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False, soft_wrap=True)
+        said = escape(str(error))  # it may name a table of loop.toml in brackets, which are markup to rich
+        err.print(f"[bold red]{type(error).__name__}[/]: {said}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
 
@@ -85,8 +87,7 @@ def up(
         engine.start()
         stop = threading.Event()
         if config.sense.folder:
-            reference = config.vertical == "inspection" and config.inspection.reference
-            watched = WatchedFolder(config.sense, engine.observe, templates=reference)
+            watched = WatchedFolder(config.sense, engine.observe, templates=_compares(config))
             threading.Thread(target=_watch, args=(watched, config.sense.poll_s, stop), daemon=True).start()
 
         def answers(url: str) -> None:
@@ -96,6 +97,12 @@ def up(
 
         serve(engine, config, answers)
         stop.set()
+
+
+def _compares(config: LoopConfig) -> bool:
+    """Whether images of the watched folder come with a template: only boxes are found by comparing."""
+    settings = config.inspection
+    return config.vertical == "inspection" and settings.task == "boxes" and settings.reference
 
 
 def _watch(watched: Any, poll_s: float, stop: threading.Event) -> None:
@@ -113,8 +120,8 @@ def _say_up(address: str, config: LoopConfig) -> None:
     sent = config.sense.folder or "no folder: images come by POST /v1/observations"
     lines = (
         f"[bold]hotloop[/] {config.name} is up at [cyan]{address}[/]",
-        f"  tokens   {tokens}  (send one as: Authorization: Bearer ...)",
-        f"  watching {sent}",
+        f"  tokens   {escape(str(tokens))}  (send one as: Authorization: Bearer ...)",
+        f"  watching {escape(sent)}",
         f"  verdicts POST {address}/v1/feedback     metrics {address}/metrics     API {address}/openapi.json",
     )
     for line in lines:  # not wrapped: an address or a path is there to be copied
@@ -210,7 +217,7 @@ def verify(path: LoopFile = Path("loop.toml")) -> None:
     findings = verify_all(load(path))
     for finding in findings:
         mark = "[green]ok[/] " if finding.good else "[red]BAD[/]"
-        out.print(f"{mark} {finding.what}: {finding.text}", highlight=False, soft_wrap=True)
+        out.print(f"{mark} {finding.what}: {escape(finding.text)}", highlight=False, soft_wrap=True)
     if not all(finding.good for finding in findings):
         raise typer.Exit(1)
 
@@ -224,7 +231,8 @@ def doctor(path: Annotated[Path | None, typer.Argument(metavar="LOOP.TOML")] = N
     marks = {"good": "[green]ok[/]", "warning": "[yellow]look[/]", "bad": "[red]BAD[/]"}
     findings = list(examine(path))
     for finding in findings:
-        table.add_row(marks[finding.state], finding.what, finding.found, finding.mend)
+        said = (escape(text) for text in (finding.what, finding.found, finding.mend))
+        table.add_row(marks[finding.state], *said)
     out.print(table)
     if any(finding.state == "bad" for finding in findings):
         raise typer.Exit(1)

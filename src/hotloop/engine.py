@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import msgspec
 
 from hotloop.config import LoopConfig, check_name
+from hotloop.embedding import Embedder
 from hotloop.errors import CorruptError, HotloopError, InputError, ModelError, NotFoundError, StoreError
 from hotloop.feedback import check_feedback
 from hotloop.lineage import Lineage, Update
@@ -103,12 +104,14 @@ class Engine:
         self._unsaid: _Conclusion | None = None  # what the disk did not take yet
         self._updates = 0
         self._released_s = -1e9
+        self._embedder: Embedder | None = None  # what recovery shows again was embedded before
         self.trouble = ""  # what keeps the loop from turning, if anything does
         self.model = recover(self._lineage, ports, vertical, self._seen)
         self._sequence = last_sequence(self.log, _HUB)
         self._predictor = Predictor(vertical)
         self._predictor.install(self.model)
         self.channel.publish(as_release(self.model), self.model)
+        self._embedder = Embedder(self.lake)
 
     # sense -> predict
 
@@ -212,6 +215,8 @@ class Engine:
                 with suppress(ModelError):  # of another backbone: how it turned out cannot be said any more
                     outcomes = self.vertical.outcomes(change.after.prediction.outputs, change.after)
                     self.measures.judged(change.after, outcomes, record)
+                if self._embedder is not None:
+                    self._embedder.add(change.after)
 
     def _concluded(self, update: Update) -> _Conclusion:
         """What is said of an update: the judgement, and the release with its model if there is one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from hotloop.config import LoopConfig
-from hotloop.errors import CorruptError, HotloopError, NotFoundError
+from hotloop.errors import CorruptError, HotloopError, ModelError, NotFoundError
+from hotloop.join import subject
 from hotloop.lineage import Lineage
 from hotloop.loading import load_vertical
 from hotloop.measure import Measures, Report, Tally, count, delayed, plots
@@ -76,8 +77,9 @@ def report_of(config: LoopConfig) -> Report:
             measures.add(record)
             change = joiner.take(record)
             if change is not None and change.after is not None:
-                outcomes = vertical.outcomes(change.after.prediction.outputs, change.after)
-                measures.judged(change.after, outcomes, record)
+                with suppress(ModelError):  # of another backbone: how it turned out cannot be said any more
+                    outcomes = vertical.outcomes(change.after.prediction.outputs, change.after)
+                    measures.judged(change.after, outcomes, record)
             joiner.forget()
     return measures.report(config.name)
 
@@ -159,6 +161,7 @@ def _delayed(
     began = records[0].received_at if records else 0.0
     for record in delayed(records, delay_s):
         body = record.event.body
+        past.setdefault(subject(record) or "", []).append(record)
         lineage.take(record)
         if isinstance(body, Feedback):
             lineage.update()

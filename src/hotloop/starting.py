@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol, runtime_checkable
 
 from hotloop.engine import Engine
-from hotloop.types import Claim, Feedback, Payload, digest
+from hotloop.types import Claim, Feedback, Payload, Prediction, digest
 
 REVIEWER = "labels"
 _TURN_EVERY = 16  # pieces between two turns of the loop
@@ -46,9 +46,12 @@ def import_labels(engine: Engine, tracked: Tracked) -> int:
 def _learned(engine: Engine, payload: Payload, claims: tuple[Claim, ...]) -> int:
     """Predict and verify one piece under keys made of its content; 0 if the log has it."""
     sequence = 2 * int(digest(payload.data)[:14], 16)
-    if engine.log.about(f"{REVIEWER}:{sequence}"):
+    name = f"{REVIEWER}:{sequence}"
+    known = [type(record.event.body) for record in engine.log.about(name)]
+    if Feedback in known:
         return 0
-    prediction = engine.observe(payload, REVIEWER, key=(REVIEWER, sequence))
-    given = Feedback(prediction=prediction.id, reviewer=REVIEWER, claims=claims, at=engine.clock.now())
+    if Prediction not in known:  # it is there already if the last start was cut between the two
+        engine.observe(payload, REVIEWER, key=(REVIEWER, sequence))
+    given = Feedback(prediction=name, reviewer=REVIEWER, claims=claims, at=engine.clock.now())
     engine.feedback(given, REVIEWER, sequence + 1)
     return 1

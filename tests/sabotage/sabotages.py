@@ -12,21 +12,30 @@ import importlib.util
 import inspect
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from unittest import mock
 
+import msgspec
+
+from hotloop.adapters.hub_client import HubClient
+from hotloop.config import HubConfig
+from hotloop.errors import ConfigError, HubUnreachableError, InputError
+from hotloop.hub import auth, problems, received, server, table
+from hotloop.hub.routes import ROUTES
 from hotloop.join import Joiner, joiner
 from hotloop.learn import Sums
+from hotloop.sense import images
 from hotloop.store import format as form
 from hotloop.store.verify import Scan
 from hotloop.store.writer import Writer
 from hotloop.testing.full_disk import check_failing_calls
 from hotloop.testing.power import check_power_cuts
 from hotloop.testing.rot import check_bit_rot
+from hotloop.types import Event
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ def power(_folder: Path) -> object:
 
 def rot(folder: Path) -> object:
     """TRUST 3, small."""
-    return check_bit_rot(folder, 400, seed=1)
+    return check_bit_rot(folder, 400, seed=1, opened_every=20)
 
 
 def full(_folder: Path) -> object:
@@ -99,6 +108,77 @@ def unlearned(_folder: Path) -> object:
     return tests_in("unit/learn/test_moments.py").test_a_thousand_unlearned_verdicts_leave_no_trace()
 
 
+def hostile(_folder: Path) -> object:
+    """TRUST 20, small and in this process."""
+    return tests_in("security/hostile_images.py").check_hostile_images(0, 240)
+
+
+def killed(folder: Path) -> object:
+    """TRUST 2, small."""
+    return tests_in("system/test_kill9.py").check(folder, kills=12, events=2_000)
+
+
+def fuzzed(folder: Path) -> object:
+    """TRUST 19, small."""
+    with tests_in("security/conftest.py").open_hub(folder) as hub:
+        return tests_in("security/test_fuzz.py").fuzz(hub, 19, 1_500)
+
+
+def roles(folder: Path) -> object:
+    """TRUST 22, for a role and a line bound to its name."""
+    tests, rows = tests_in("security/test_routes.py"), ROUTES[3:9]
+    with tests_in("security/conftest.py").open_hub(folder) as hub:
+        for route in rows:
+            tests.test_each_role_may_what_the_table_says(hub, route, "line")
+        bound = next(route for route in rows if route.path == "/v1/events")
+        return tests.test_a_bound_line_reaches_its_own_and_not_what_is_foreign(hub, bound)
+
+
+def public(folder: Path) -> None:
+    """TRUST 24: who may reach the hub, and whether two first starts share a secret."""
+    tokens = [{c.token for c in auth.open_credentials(folder / name)} for name in ("one", "two")]
+    assert not tokens[0] & tokens[1], "two hubs share a secret"
+    for host in ("0.0.0.0", "::", "192.168.1.4"):
+        try:
+            server.check_address(HubConfig(host=host))
+        except ConfigError:
+            continue
+        raise AssertionError(f"{host} was taken")
+
+
+def new_keys(client: HubClient, events: Sequence[Event]) -> list[int]:
+    """Send as a client would that numbers its events anew at each try."""
+    for attempt in range(10_000):
+        fresh = [Event(e.device, e.sequence + attempt * 10**6, e.body) for e in events]
+        with contextlib.suppress(HubUnreachableError):
+            answer = client._ask("POST", "/v1/events", content=msgspec.msgpack.encode(fresh), headers=_MSGPACK)
+            return list(msgspec.json.decode(answer.content)["offsets"])
+    raise AssertionError("the hub did not come back")
+
+
+_MSGPACK = {"content-type": "application/msgpack"}
+
+
+@contextlib.contextmanager
+def keys_made_anew() -> Iterator[None]:
+    """Each try is one request under new keys."""
+    made = HubClient.__init__
+
+    def once(self: HubClient, url: str, token: str, **_: object) -> None:
+        made(self, url, token, deadline_s=0.0)
+
+    with mock.patch.object(HubClient, "__init__", once), mock.patch.object(HubClient, "send", new_keys):
+        yield
+
+
+@contextlib.contextmanager
+def unmapped() -> Iterator[None]:
+    """The statuses without the one for what a sender got wrong."""
+    left = {kind: status for kind, status in problems.STATUSES.items() if kind is not InputError}
+    with mock.patch.object(problems, "STATUSES", left):
+        yield
+
+
 SABOTAGES: list[Sabotage] = [
     Sabotage(1, "never sync", lambda: mock.patch.object(form, "SYNCHRONOUS", "OFF"), power),
     Sabotage(1, "acknowledge before the sync", lambda: mock.patch.object(form, "SYNCHRONOUS", "NORMAL"), power),
@@ -119,6 +199,7 @@ SABOTAGES: list[Sabotage] = [
         ),
         power,
     ),
+    Sabotage(2, "make a new key at each try", keys_made_anew, killed),
     Sabotage(3, "believe what lies there", lambda: edited(form, "record", "one) != sealed", "one) is None"), rot),
     Sabotage(3, "ignore the tail file", lambda: edited(Writer, "_read_tip", "tail.offset if tail else 0", "0"), rot),
     Sabotage(
@@ -130,7 +211,7 @@ SABOTAGES: list[Sabotage] = [
     Sabotage(
         4,
         "acknowledge what failed",
-        lambda: edited(Writer, "_serve", "[self._in_our_words(error)]", "[[1]]"),
+        lambda: edited(Writer, "_serve", "[self._in_our_words(error) for", "[[1] for"),
         full,
     ),
     Sabotage(
@@ -196,5 +277,30 @@ SABOTAGES: list[Sabotage] = [
         "unlearn the targets but not the inputs",
         lambda: edited(Sums, "add_scaled", "dsyrk(float(sign)", "dsyrk(1.0"),
         unlearned,
+    ),
+    Sabotage(19, "lose an error's status", unmapped, fuzzed),
+    Sabotage(19, "let deep nesting through", lambda: edited(received, "_decoded", ", RecursionError", ""), fuzzed),
+    Sabotage(
+        22, "let every role in", lambda: edited(table.Caller, "may", 'permission == "open" or', "True or"), roles
+    ),
+    Sabotage(22, "let a line speak for others", lambda: edited(table.Caller, "act_as", "self.subject and", "False and"), roles),
+    Sabotage(24, "listen anywhere", lambda: edited(server, "check_address", "if not loopback", "if False"), public),
+    Sabotage(
+        24,
+        "ship a secret",
+        lambda: edited(auth, "_create", "secrets.token_urlsafe(_TOKEN_BYTES)", '"hotloop" * 8'),
+        public,
+    ),
+    Sabotage(
+        20,
+        "believe any size",
+        lambda: edited(images, "_check_claims", "width * height > limits.pixels_max", "False"),
+        hostile,
+    ),
+    Sabotage(
+        20,
+        "let the decoder's errors out",
+        lambda: edited(images, "decode_image", "except _DECODER_ERRORS", "except KeyError"),
+        hostile,
     ),
 ]

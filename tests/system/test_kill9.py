@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,7 +30,6 @@ from hotloop.types import Claim, Event, Feedback, Observation, Output, Predictio
 
 LINES = 4
 BATCH = 20
-Send = Callable[[HubClient, list[Event]], list[int]]
 
 
 class Tally(msgspec.Struct):
@@ -80,7 +79,7 @@ def free_port(folder: Path) -> int:
         return taken.getsockname()[1]
 
 
-def kill_again_and_again(folder: Path, kills: int, events: int, send: Send = HubClient.send) -> Tally:
+def kill_again_and_again(folder: Path, kills: int, events: int) -> Tally:
     """Lines send `events` in all while the hub is killed `kills` times; then the log is read as it is."""
     port = free_port(folder)
     acknowledged: dict[tuple[str, int], int] = {}
@@ -98,7 +97,7 @@ def kill_again_and_again(folder: Path, kills: int, events: int, send: Send = Hub
             for start in range(0, len(mine), BATCH):
                 allowed.acquire()
                 batch = mine[start : start + BATCH]
-                for event, offset in zip(batch, send(client, batch), strict=True):
+                for event, offset in zip(batch, client.send(batch), strict=True):
                     acknowledged[event.device, event.sequence] = offset
             client.close()
 

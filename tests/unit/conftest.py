@@ -11,6 +11,7 @@ from hotloop.config import GateConfig, JoinConfig, LearnConfig, LoopConfig, Roll
 from hotloop.engine import Engine
 from hotloop.errors import HotloopError
 from hotloop.feedback import verdict
+from hotloop.gate import Finding, judge
 from hotloop.lineage import Lineage
 from hotloop.ports import Ports
 from hotloop.predict import pack_head
@@ -154,3 +155,23 @@ def stand():
         return found
 
     return make
+
+
+class Refusing:
+    """A gate that refuses everything while it is `on`, and is the real one otherwise."""
+
+    on = False
+
+    def judge(self, champion, candidate, config):
+        """As the gate's."""
+        if self.on:
+            return Finding("refuse", "told to", len(champion), 1.0, 99.0)
+        return judge(champion, candidate, config)
+
+
+@pytest.fixture
+def refusing(monkeypatch):
+    """Puts a gate in place that can be told to refuse."""
+    gate = Refusing()
+    monkeypatch.setattr("hotloop.lineage.judge", gate.judge)
+    return gate

@@ -64,8 +64,8 @@ class HubClient:
     """A hub at `url`, asked with `token`. May be used from several threads.
 
     What fails for a passing reason (no connection, overload, a full disk) is tried again with growing pauses
-    of at most `pause_s_max`, until `deadline_s`; then HubUnreachableError, or the error the hub last gave. `transport` and `clock` can
-    be given for simulation.
+    of at most `pause_s_max`, until `deadline_s`; then HubUnreachableError, or the error the hub last gave.
+    `transport` and `clock` can be given for simulation.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class HubClient:
             base_url=self.url,
             headers={"authorization": f"Bearer {token}"},
             timeout=_TIMEOUT_S,
+            limits=httpx.Limits(max_connections=None),  # a stream a line, and they stay open
             transport=transport,
             trust_env=False,  # a proxy of the environment is not between a line and its hub
         )
@@ -131,7 +132,7 @@ class HubClient:
         pauses = _pauses(self._pause_s_max)
         while not stop.is_set():
             try:
-                for model in self._stream(line, after):
+                for model in self._stream(line, after, stop):
                     after = model.version
                     pauses = _pauses(self._pause_s_max)
                     yield model
@@ -147,14 +148,16 @@ class HubClient:
         """Close the connections."""
         self._http.close()
 
-    def _stream(self, line: str, after: int) -> Iterator[Model]:
-        """The models of one connection."""
+    def _stream(self, line: str, after: int, stop: threading.Event) -> Iterator[Model]:
+        """The models of one connection, until it breaks, or the hub says something after `stop`."""
         params: dict[str, str | int] = {"line": line, "after": after}
         with self._http.stream("GET", "/v1/follow", params=params, timeout=_stream_timeout()) as answer:
             if answer.status_code != HTTPStatus.OK:
                 answer.read()
                 _raise(answer)
             for text in answer.iter_lines():
+                if stop.is_set():
+                    return
                 if text.startswith("data: "):
                     yield _decoded(text[6:].encode(), lambda data: msgspec.json.decode(data, type=Model))
 

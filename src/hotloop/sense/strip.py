@@ -28,18 +28,14 @@ def stripped_png(data: bytes) -> bytes:
             raise UnreadableImageError(f"a PNG is cut short in its {name!r} part; send it again")
         if name == b"acTL":
             raise UnreadableImageError("an animated PNG; send one still image")
-        if name == b"IDAT" or (
-            name in (b"IHDR", b"PLTE", b"tRNS") and name not in seen and b"IDAT" not in seen
-        ):
+        if name == b"IDAT" or (name in (b"IHDR", b"PLTE", b"tRNS") and name not in seen and b"IDAT" not in seen):
             kept.append(data[place:end])
         seen.add(name)
         place = end
         if name == b"IEND":
             break
     if b"IHDR" not in seen or b"IDAT" not in seen or data[12:16] != b"IHDR":
-        raise UnreadableImageError(
-            "a PNG without a header at its beginning, or without pixels; send it again"
-        )
+        raise UnreadableImageError("a PNG without a header at its beginning, or without pixels; send it again")
     kept.append(b"\0\0\0\0IEND\xaeB`\x82")
     return b"".join(kept)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from hotloop.config import LoopConfig
@@ -23,11 +24,17 @@ def open_embedded(config: LoopConfig, clock: Clock | None = None) -> Ports:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{folder} cannot be made: {error}. Give [store] folder another place.") from error
-    log = SqliteLog(folder / "log.sqlite", config.store, clock=clock)
+    with ExitStack() as opened:  # what was opened is closed again if the next one cannot be
+        log = SqliteLog(folder / "log.sqlite", config.store, clock=clock)
+        opened.callback(log.close)
+        lake = LanceLake(folder / "lake", config.store)
+        opened.callback(lake.close)
+        registry = SqliteRegistry(folder / "registry.sqlite", config.rollout.retained_models)
+        opened.pop_all()
     return Ports(
         log=log,
-        lake=LanceLake(folder / "lake", config.store),
-        registry=SqliteRegistry(folder / "registry.sqlite", config.rollout.retained_models),
+        lake=lake,
+        registry=registry,
         channel=LocalChannel(),
         clock=clock,
         snapshots=FileSnapshots(folder / "snapshot.msgpack"),

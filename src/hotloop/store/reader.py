@@ -12,7 +12,7 @@ from hotloop.store import format as form
 from hotloop.store.verify import Scan, read_all
 from hotloop.types import Record
 
-_ABOUT = "SELECT offset, received_at, device, sequence, about, body, seal FROM event WHERE about = ? ORDER BY offset"
+_ABOUT = f"SELECT {form.COLUMNS} FROM event WHERE about = ? ORDER BY offset"  # noqa: S608
 _LAST = "SELECT max(offset) FROM event"
 
 

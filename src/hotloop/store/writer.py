@@ -52,6 +52,7 @@ class Writer:
         self._tail: TailFile | None = None
         self._tip: tuple[int, bytes] | None = None
         self._waiting: deque[_Call] = deque()
+        self._group: list[_Call] = []  # being committed
         self._pending = 0  # events that wait or are being committed
         self._crowd = 1  # calls in the group before
         self._closing = False
@@ -97,18 +98,18 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            while group := self._gather():
-                self._serve(group)
+            while self._gather():
+                self._serve(self._group)
         finally:  # also if a bug ends this thread: nobody may wait for ever
             with self._wake:
                 self._closing = True
                 left, self._waiting = self._waiting, deque()
-            for call in left:
+            for call in [call for call in (*self._group, *left) if not call.promise.done()]:
                 call.promise.set_exception(StoreError(f"the log {self._path} stopped; open it again and send again"))
             self._release()
 
-    def _gather(self) -> list[_Call]:
-        """The next group, waited for; empty at the end.
+    def _gather(self) -> bool:
+        """Wait for the next group and take it; False at the end.
 
         When others were with the last call they are likely to be on their way again, so the group waits for
         them a little. A sender that is alone never waits.
@@ -121,12 +122,13 @@ class Writer:
                     lambda: len(self._waiting) >= self._crowd or self._closing, self._settings.group_commit_s
                 )
             group: list[_Call] = []
+            self._group = group
             size = 0
             while self._waiting and (not group or size + len(self._waiting[0].entries) <= GROUP_EVENTS_MAX):
                 group.append(self._waiting.popleft())
                 size += len(group[-1].entries)
             self._crowd = len(group)
-            return group
+            return bool(group)
 
     def _serve(self, group: list[_Call]) -> None:
         """Commit a group and tell its callers: offsets, their own conflict, or the disk's failure for all."""
@@ -137,7 +139,7 @@ class Writer:
             self._tip = None  # what the disk holds now is read again before the next group
             with contextlib.suppress(apsw.Error):  # if it fails here, the next group tries again
                 self._roll_back()
-            answers = [self._in_our_words(error)] * len(group)
+            answers = [self._in_our_words(error) for _ in group]
         with self._wake:
             self._pending -= sum(len(call.entries) for call in group)
         for call, answer in zip(group, answers, strict=True):
@@ -159,7 +161,6 @@ class Writer:
         self._roll_back()
         self._connection.execute("BEGIN IMMEDIATE")
         tip = self._load_tip()
-        start = tip
         for call in group:
             try:
                 tip, offsets = self._place(call.entries, tip)
@@ -167,8 +168,8 @@ class Writer:
             except (KeyConflictError, CorruptError) as error:
                 answers.append(error)
         self._connection.execute("COMMIT")
-        if tip != start:
-            self._tip = tip
+        self._tip = tip
+        if tip[0] > self.last:  # also if a commit that had failed is on the disk after all
             self._write_tail(tip)
             self.last = tip[0]
         return answers

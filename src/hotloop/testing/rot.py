@@ -21,7 +21,6 @@ from hotloop.types import Event, Feedback, Notice, Record
 
 EVENTS = 30
 PAGE_RECORDS_MAX = 24  # of these events in one 4 KiB page: what a single flipped bit may cost
-OPENED_EVERY = 40  # of this many places, one is also met by the running log
 _SETTINGS = StoreConfig(group_commit_s=0.0)
 
 
@@ -33,8 +32,11 @@ class RotReport(msgspec.Struct, frozen=True):
     lost_most: int
 
 
-def check_bit_rot(folder: Path, places: int, seed: int = 0) -> RotReport:
-    """Flip one bit at each of `places` places of a log, closed or left by a crash. AssertionError names the place."""
+def check_bit_rot(folder: Path, places: int, seed: int = 0, opened_every: int = 100) -> RotReport:
+    """Flip one bit at each of `places` places of a log, closed or left by a crash. AssertionError names the place.
+
+    `verify_log` meets every one of them; the running log, for which all is copied, two of `opened_every`.
+    """
     rng = random.Random(seed)
     logs = [_written(folder / "closed", crash=False), _written(folder / "crashed", crash=True)]
     harmful = lost_most = 0
@@ -45,7 +47,7 @@ def check_bit_rot(folder: Path, places: int, seed: int = 0) -> RotReport:
         with _flipped(file, at, bit):
             report = verify_log(path)
             _check_report(report, path, records, place)
-            if number % OPENED_EVERY < len(logs):
+            if number % opened_every < len(logs):
                 _check_reading(path, set(report.bad), records, place)
         harmful += not report.ok
         lost_most = max(lost_most, len(report.bad) - len(report.salvageable))

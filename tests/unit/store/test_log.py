@@ -192,6 +192,22 @@ def test_close_waits_for_what_was_handed_in(path: Path) -> None:
     assert heard == [1]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_nobody_waits_for_a_writer_that_died(path: Path) -> None:
+    """If a bug ends the writer's thread, the append under way and later ones hear a StoreError."""
+
+    class BrokenClock(SimulatedClock):
+        def now(self) -> float:
+            raise ZeroDivisionError
+
+    log = SqliteLog(path, clock=BrokenClock())
+    with pytest.raises(StoreError, match="stopped"):
+        log.append([notice(1)])
+    with pytest.raises(StoreError, match="closed"):
+        log.append([notice(2)])
+    log.close()
+
+
 def test_a_second_owner_is_refused(log: SqliteLog, path: Path) -> None:
     """One log has one writer, also within a process; the first goes on."""
     with pytest.raises(StoreBusyError, match="running already"):

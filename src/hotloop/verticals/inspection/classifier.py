@@ -16,7 +16,7 @@ from PIL import Image
 
 from hotloop.errors import ImageError, ModelError
 from hotloop.types import Floats, digest
-from hotloop.verticals.inspection.detector import boards_files, open_session
+from hotloop.verticals.inspection.detector import REFUSALS, boards_files, load, open_session
 
 SIDE_PX = 224  # what EfficientNet-Lite0 was trained on; 320 is twice the time and no better (magnetic tiles)
 # Length of a row x. With the reflex's ridge of 1 this is a ridge of 1 / SIZE^2 on rows of length 1.

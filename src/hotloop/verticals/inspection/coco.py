@@ -128,9 +128,7 @@ def save_coco(directory: Path, labels: LabelSet) -> Path:
                 x1, y1, x2, y2 = truth.region
                 box = [x1, y1, x2 - x1, y2 - y1]
             area = box[2] * box[3] if box else float(width * height)
-            content.annotations.append(
-                _Note(len(content.annotations) + 1, number, ids[truth.label], box, area)
-            )
+            content.annotations.append(_Note(len(content.annotations) + 1, number, ids[truth.label], box, area))
     file = directory / "annotations" / "instances.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1))

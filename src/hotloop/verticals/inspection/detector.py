@@ -30,6 +30,7 @@ STRIDE_PX = 8
 SIDE_MULTIPLE_PX = 32  # the coarsest stride of the backbones
 CANDIDATES_MAX = 64  # a board has a dozen defects; the verifier's and the log's cost grow with this
 SCORE_MIN = 0.01  # a candidate costs little, a missed one can never be answered
+FEATURE_MAX = 6.0  # spreads from the mean: one odd feature must not drown a row
 PEAKS_MAX = 512  # locations looked at before overlapping ones are dropped
 OVERLAP_MAX = 0.5  # candidates that share more are one
 # (map, cells around the location, how they are pooled), measured by bench/deeppcb_reflex.py on 800 boards
@@ -45,6 +46,27 @@ REFUSALS = (
 _GUARD = b"\n\x08location"  # the key that every reference to external data carries (onnx.proto, external_data)
 
 
+class Reduction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The main directions (PCA) of what is read, on the start model's own pictures.
+
+    Each of the `columns` directions is a column of `basis`: float16 (len(mean), columns), little-endian, C order.
+    A prediction's features travel with it and stay in the log, so that their length is what a plant pays.
+    """
+
+    mean: tuple[float, ...]
+    spread: tuple[float, ...]
+    columns: int
+    basis: bytes
+
+    def apply(self, rows: Floats) -> Floats:
+        """(n, len(mean)) -> (n, columns). ModelError if the rows are of another length."""
+        if rows.shape[1] != len(self.mean):
+            raise ModelError(f"What is read has {rows.shape[1]} numbers, its reduction expects {len(self.mean)}.")
+        plain = ((rows - np.asarray(self.mean)) / np.asarray(self.spread)).clip(-FEATURE_MAX, FEATURE_MAX)
+        basis = np.frombuffer(self.basis, "<f2").reshape(len(self.mean), self.columns).astype(np.float64)
+        return np.asarray(plain @ basis)
+
+
 class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is written beside a start model: how to feed it and how to read its features."""
 
@@ -53,6 +75,7 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     thresholds: tuple[float, ...]  # one a label: where the start model's F is best on its own pictures
     mean: tuple[float, ...] = ()  # of each feature over candidates on the same pictures; empty: not yet measured
     spread: tuple[float, ...] = ()
+    reduction: Reduction | None = None  # how what is read is made short; None: features are as read
     recipe: str = ""
     seed: int = 0
     format: Literal[1] = 1
@@ -127,10 +150,10 @@ class StartModel:
         height, width = image.shape[:2]
         rows, columns, regions = _peaks(probabilities, sides, (width, height))
         scores = probabilities[:, rows, columns].T
-        features = np.concatenate(
-            (scores, _geometry(regions), read(probabilities, maps, rows, columns)), axis=1
-        ).astype(np.float16)
-        return Candidates(regions, scores.astype(np.float64), features)
+        seen = np.concatenate((scores, _geometry(regions), read(probabilities, maps, rows, columns)), axis=1)
+        if self.description.reduction is not None:
+            seen = np.concatenate((scores, self.description.reduction.apply(seen)), axis=1)
+        return Candidates(regions, scores.astype(np.float64), seen.astype(np.float16))
 
     def pooled(self, image: Pixels) -> Floats:
         """The mean and the largest value of each feature map over an image that is compared with itself: (f,)."""

@@ -20,6 +20,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 from torch import nn
 
@@ -119,9 +120,7 @@ def difference(module: nn.Module, data: bytes, shape: tuple[int, ...], seed: int
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     found = session.run(None, {"image": noise})
     scales = [max(1.0, float(w.abs().max())) for w in wanted]
-    return max(
-        float(np.abs(w.numpy() - f).max()) / scale for w, f, scale in zip(wanted, found, scales, strict=True)
-    )
+    return max(float(np.abs(w.numpy() - f).max()) / scale for w, f, scale in zip(wanted, found, scales, strict=True))
 
 
 def swap_weights(data: bytes, weights: Mapping[str, torch.Tensor]) -> bytes:
@@ -140,6 +139,18 @@ def swap_weights(data: bytes, weights: Mapping[str, torch.Tensor]) -> bytes:
             )
         initializer.CopyFrom(numpy_helper.from_array(value.detach().cpu().numpy(), initializer.name))
     return model.SerializeToString()
+
+
+def weights_of(data: bytes) -> dict[str, torch.Tensor]:
+    """The state dict of the network in an exported detector. ModelError if the bytes are no model."""
+    try:
+        model = onnx.load_from_string(data)
+    except DecodeError as error:
+        raise ModelError(f"These {len(data)} bytes are no ONNX model.") from error
+    return {
+        initializer.name.removeprefix("detector."): torch.from_numpy(numpy_helper.to_array(initializer).copy())
+        for initializer in model.graph.initializer
+    }
 
 
 def classifier_to_onnx() -> bytes:

@@ -260,9 +260,7 @@ def _routes(canvas: Canvas, rng: np.random.Generator, style: Style, width_px: fl
             _land(canvas, rng, style, points[-1], min(radius, pitch * 0.6))
 
 
-def _land(
-    canvas: Canvas, rng: np.random.Generator, style: Style, at: tuple[float, float], radius: float
-) -> None:
+def _land(canvas: Canvas, rng: np.random.Generator, style: Style, at: tuple[float, float], radius: float) -> None:
     """A pad at a trace's end, drilled or not."""
     shape = _shape(rng, style)
     half = (radius, radius * float(rng.uniform(0.6, 1.0))) if shape != "round" else (radius, radius)

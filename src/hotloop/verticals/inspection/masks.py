@@ -69,9 +69,7 @@ def _shared_prefix(names: list[str]) -> str:
 def _truths(image: Path, label: str) -> tuple[Truth, ...]:
     mask_file = image.with_suffix(".png")
     if not mask_file.is_file():
-        raise LabelError(
-            f"{image}: has no mask {mask_file.name} beside it; add it, or move the image to a folder 'ok'"
-        )
+        raise LabelError(f"{image}: has no mask {mask_file.name} beside it; add it, or move the image to a folder 'ok'")
     pixels, mask = _decoded(image), _decoded(mask_file)
     if pixels.shape[:2] != mask.shape[:2]:
         raise LabelError(

@@ -53,9 +53,7 @@ def scan_pair(
     return test_copper, template_copper, lookalikes
 
 
-def _misregister(
-    image: Image.Image, rng: np.random.Generator, style: Style
-) -> tuple[np.ndarray, list[Defect]]:
+def _misregister(image: Image.Image, rng: np.random.Generator, style: Style) -> tuple[np.ndarray, list[Defect]]:
     """The image as a second scan sees it, shifted, perhaps a little turned and stretched: float32 (H, W)."""
     size = image.size[0] - 2 * RIM_PX
     shift = np.clip(rng.standard_t(3, 2) * style.shift_px, -SHIFT_PX_MAX, SHIFT_PX_MAX)

@@ -81,15 +81,16 @@ class Detection:
         count = len(self.labels)
         if proposals.rows == 0:
             return Rows(np.zeros((0, self._expand.columns)), np.zeros((0, count)), np.zeros(0))
-        total, voices = np.zeros((proposals.rows, count)), np.zeros(proposals.rows)
+        total, voices, weight = (np.zeros((proposals.rows, n)) for n in (count, 1, 1))
         for word in words_of(example, self.labels):
             refuted = [index for index in word.refuted if index < proposals.rows]
             lesson = assign(_regions(proposals), word.truths, count, complete=word.complete, refuted=refuted)
             total[lesson.rows] += lesson.y
+            weight[lesson.rows, 0] += lesson.w
             voices[lesson.rows] += 1
         rows = np.flatnonzero(voices)
         x = self._expand(proposals.array()[rows])
-        return Rows(x, total[rows] / voices[rows, None], np.ones(len(rows)))
+        return Rows(x, total[rows] / voices[rows], weight[rows, 0] / voices[rows, 0])
 
     def outcomes(self, outputs: Sequence[Output], example: Example) -> tuple[Outcome, ...]:
         """Hits, false alarms and misses by what the reviewers agree on; "right" for a good piece called good."""

@@ -20,22 +20,23 @@ import torch
 from PIL import Image
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hotloop.errors import InputError, TemplateError
+from hotloop.errors import InputError, ModelError, TemplateError
 from hotloop.sense.images import decode_image
 from hotloop.types import Floats
 from hotloop.verticals.inspection.boards import KINDS, draw_board
 from hotloop.verticals.inspection.candidates import decide
 from hotloop.verticals.inspection.defects import add_defects
-from hotloop.verticals.inspection.detector import Description, StartModel
-from hotloop.verticals.inspection.export import detector_to_onnx
+from hotloop.verticals.inspection.detector import FEATURE_MAX, Description, Reduction, StartModel
+from hotloop.verticals.inspection.export import detector_to_onnx, weights_of
 from hotloop.verticals.inspection.labels import LabelSet, read_labels
 from hotloop.verticals.inspection.layout import draw_layout
 from hotloop.verticals.inspection.nets import BACKBONES, Detector, Truths, build, detection_loss
-from hotloop.verticals.inspection.scan import scan_pair
+from hotloop.verticals.inspection.scan import RIM_PX, scan_pair
 from hotloop.verticals.inspection.score import Boxes, measure, truths_of
 from hotloop.verticals.inspection.style import Style
 
 Pixels = np.ndarray
+REDUCED = 128  # features that travel with a candidate, besides the scores; 96 cost a point of F, 160 gained none
 _CHECKS = 60  # drawn boards on which thresholds and feature statistics are measured
 _CHECK_SEED = 1_000_000  # their seeds are far from those of training
 _SPREAD_MIN = 1e-3  # a feature that hardly moves must not be blown up
@@ -157,7 +158,7 @@ class BoardSource:
         """A board with more defects than a real one has: each is a lesson, and drawing the board is the cost."""
         rng = self._rng
         style = Style.of(int(rng.integers(2**31)))
-        test, template, _ = scan_pair(draw_layout(rng, style, 640), rng, style)
+        test, template, _ = scan_pair(draw_layout(rng, style, 640 + 2 * RIM_PX), rng, style)
         defects = add_defects(test, rng, int(rng.integers(4, self._defects_max)))
         planes = np.where(np.stack((test, template)), np.uint8(0), np.uint8(255))
         boxes = np.array([d.box for d in defects], float).reshape(-1, 4)
@@ -235,7 +236,11 @@ def _blend(kept: dict[str, torch.Tensor], detector: Detector, share: float) -> N
 
 
 def fit(
-    source: Source, recipe: Recipe, *, detector: Detector | None = None, report: Callable[[int, float], None] | None = None
+    source: Source,
+    recipe: Recipe,
+    *,
+    detector: Detector | None = None,
+    report: Callable[[int, float], None] | None = None,
 ) -> Detector:
     """Train a detector (a fresh one unless one is given) and return it with the running mean of its weights.
 
@@ -265,7 +270,18 @@ def fit(
     return detector.cpu().eval()
 
 
-def fit_shown(source: Source, recipe: Recipe) -> Detector:
+def begun(source: Source, recipe: Recipe, onnx: bytes) -> Detector:
+    """A detector that begins at an exported one's weights, where they fit: other labels or planes begin anew."""
+    detector = build(recipe.backbone, source.inputs, len(source.labels))
+    own = detector.state_dict()
+    fitting = {k: v for k, v in weights_of(onnx).items() if k in own and own[k].shape == v.shape}
+    if not fitting:
+        raise ModelError(f"None of its weights fits a detector with the backbone {recipe.backbone!r}.")
+    detector.load_state_dict(own | fitting)
+    return detector
+
+
+def fit_shown(source: Source, recipe: Recipe, detector: Detector | None = None) -> Detector:
     """`fit` with a progress bar: steps, time left, the recent loss."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Progress(*columns, TimeRemainingColumn(), TextColumn("loss {task.fields[loss]:.3f}")) as progress:
@@ -276,7 +292,7 @@ def fit_shown(source: Source, recipe: Recipe) -> Detector:
             recent.append(loss)
             progress.update(task, completed=step + 1, loss=sum(recent[-50:]) / len(recent[-50:]))
 
-        return fit(source, recipe, report=report)
+        return fit(source, recipe, detector=detector, report=report)
 
 
 # --- what is written ----------------------------------------------------------------------------------------------
@@ -289,22 +305,41 @@ def describe(onnx: bytes, source: Source, recipe: Recipe, checks: Sequence[Patch
     bare = Description(
         source.labels, planes, (0.5,) * len(source.labels), recipe=json.dumps(asdict(recipe)), seed=recipe.seed
     )
-    model = StartModel(onnx, bare)
+    answers, rows = _asked(onnx, bare, checks)
+    if len(rows) < 2:
+        raise InputError("The model finds nothing on the pieces it is checked on: train it longer, or on more pieces.")
+    reduced = msgspec.structs.replace(bare, reduction=reduction(rows, REDUCED))
+    _, short = _asked(onnx, reduced, checks)
+    labels = len(source.labels)
+    spread = short.std(0) + _SPREAD_MIN
+    spread[labels:] = spread[labels:].mean()  # directions keep their proportions: the small ones are mostly noise
+    return msgspec.structs.replace(
+        reduced,
+        thresholds=best_thresholds(answers, labels),
+        mean=tuple(np.round(short.mean(0), 5).tolist()),
+        spread=tuple(np.round(spread, 5).tolist()),
+    )
+
+
+def _asked(onnx: bytes, description: Description, checks: Sequence[Patch]) -> tuple[list[tuple[Boxes, Boxes]], Floats]:
+    """What the model says of each check, with its truths; and the features of all candidates (n, f)."""
+    model = StartModel(onnx, description)
     answers, features = [], []
     for patch in checks:
         found = model.candidates(*_pictures(patch.planes))
         features.append(found.features.astype(np.float64))
-        _, said = decide(found.regions, found.scores, (0.05,) * len(source.labels))
+        _, said = decide(found.regions, found.scores, (0.05,) * len(description.labels))
         answers.append((said, truths_of(patch.boxes, patch.classes)))
-    rows = np.concatenate(features)
-    if len(rows) < 2:
-        raise InputError("The model finds nothing on the pieces it is checked on: train it longer, or on more pieces.")
-    return msgspec.structs.replace(
-        bare,
-        thresholds=best_thresholds(answers, len(source.labels)),
-        mean=tuple(np.round(rows.mean(0), 5).tolist()),
-        spread=tuple(np.round(rows.std(0) + _SPREAD_MIN, 5).tolist()),
-    )
+    return answers, np.concatenate(features)
+
+
+def reduction(rows: Floats, columns: int) -> Reduction:
+    """The main directions of rows (n, f), at most `columns` of them."""
+    mean, spread = np.round(rows.mean(0), 5), np.round(rows.std(0) + _SPREAD_MIN, 5)
+    plain = ((rows - mean) / spread).clip(-FEATURE_MAX, FEATURE_MAX)
+    _, directions = np.linalg.eigh(plain.T @ plain)
+    basis = directions[:, ::-1][:, :columns].astype("<f2")
+    return Reduction(tuple(mean.tolist()), tuple(spread.tolist()), basis.shape[1], basis.tobytes())
 
 
 def best_thresholds(answers: Sequence[tuple[Boxes, Boxes]], labels: int) -> tuple[float, ...]:
@@ -381,11 +416,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("out", type=Path, help="OUT.onnx and OUT.json are written")
     parser.add_argument("--pieces", type=Path, help="a folder of labelled pieces; without it, drawn boards")
     parser.add_argument("--colour", action="store_true", help="train on three channels")
+    parser.add_argument("--begin", type=Path, help="an exported model whose weights to begin at")
+    parser.add_argument("--rate", type=float, default=Recipe.rate, help="highest learning rate")
     parser.add_argument("--backbone", choices=list(BACKBONES), default=Recipe.backbone)
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     given = parser.parse_args(arguments)
-    recipe = Recipe(backbone=given.backbone, steps=given.steps, seed=given.seed)
+    recipe = Recipe(backbone=given.backbone, steps=given.steps, rate=given.rate, seed=given.seed)
     if given.pieces is None:
         source: Source = BoardSource(recipe.seed)
         checks = board_checks(recipe.seed, _CHECKS)
@@ -395,7 +432,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # every fifth piece is kept from training: thresholds measured on what was learned would be too high
         checks = patches[::5]
         source = PieceSource([p for i, p in enumerate(patches) if i % 5 or len(patches) < 5], labels.labels)
-    detector = fit_shown(source, recipe)
+    detector = begun(source, recipe, given.begin.read_bytes()) if given.begin else None
+    detector = fit_shown(source, recipe, detector)
     onnx = detector_to_onnx(detector, source.inputs)
     save(onnx, describe(onnx, source, recipe, checks), given.out)
     print(f"{given.out.with_suffix('.onnx')}: {len(onnx)} bytes")  # noqa: T201

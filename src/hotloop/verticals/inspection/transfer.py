@@ -18,15 +18,11 @@ def copy_pieces(directory: Path, labels: LabelSet) -> Iterator[tuple[str, Piece]
     set.
     """
     known = set(labels.labels)
-    common = (
-        Path(os.path.commonpath([piece.image.parent for piece in labels.pieces])) if labels.pieces else Path()
-    )
+    common = Path(os.path.commonpath([piece.image.parent for piece in labels.pieces])) if labels.pieces else Path()
     for piece in labels.pieces:
         for truth in piece.truths:
             if truth.label not in known:
-                raise LabelError(
-                    f"{piece.image}: its label {truth.label!r} is not one of {list(labels.labels)}"
-                )
+                raise LabelError(f"{piece.image}: its label {truth.label!r} is not one of {list(labels.labels)}")
         name = piece.image.relative_to(common).as_posix()
         _copy(piece.image, directory / "images" / name)
         if piece.template is not None:

@@ -105,9 +105,7 @@ def _yaml_names(file: Path, lines: list[tuple[str, str]]) -> list[str]:
         if entry is None:
             break
         if entry[1] is not None and int(entry[1]) != len(names):
-            raise LabelError(
-                f"{place}: class {entry[1]} stands where {len(names)} should; number them from 0"
-            )
+            raise LabelError(f"{place}: class {entry[1]} stands where {len(names)} should; number them from 0")
         names.append(_unquoted(entry[2]))
     return names
 
@@ -138,9 +136,7 @@ def _region(place: str, values: list[float], size: tuple[int, int]) -> Region:
         xs, ys = values[::2], values[1::2]
         corners = (min(xs), min(ys), max(xs), max(ys))
     else:
-        raise LabelError(
-            f"{place}: wanted 4 coordinates or a polygon of 3 points and more, found {len(values)}"
-        )
+        raise LabelError(f"{place}: wanted 4 coordinates or a polygon of 3 points and more, found {len(values)}")
     x1, y1, x2, y2 = corners
     return checked_region((max(0.0, x1 * width), max(0.0, y1 * height), x2 * width, y2 * height), place)
 
@@ -157,9 +153,7 @@ def save_yolo(directory: Path, labels: LabelSet) -> Path:
         lines = []
         for truth in piece.truths:
             if truth.region is None:
-                raise LabelError(
-                    f"{piece.image}: {truth.label!r} has no box, which YOLO cannot say; use COCO"
-                )
+                raise LabelError(f"{piece.image}: {truth.label!r} has no box, which YOLO cannot say; use COCO")
             x1, y1, x2, y2 = truth.region
             shares = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height)
             lines.append(f"{ids[truth.label]} " + " ".join(f"{share:.8f}" for share in shares) + "\n")

@@ -81,9 +81,7 @@ def test_every_defect_shows_in_the_difference(boards: list[Board]) -> None:
         for defect in board.defects:
             test, template = view(board.test, defect), view(board.template, defect)
             grown = defect.kind in ("short", "spur", "copper")
-            changed = (
-                (test == COPPER) & (template == BARE) if grown else (test == BARE) & (template == COPPER)
-            )
+            changed = (test == COPPER) & (template == BARE) if grown else (test == BARE) & (template == COPPER)
             assert changed.sum() >= 20, defect
 
 

@@ -36,9 +36,7 @@ def test_an_open_cuts_one_trace_in_two(seed: int) -> None:
     assert pieces(after) > pieces(before)
     assert not (after & ~before).any()
     label, _ = ndimage.label(after, EIGHT)
-    ends = [
-        (set(label[0, x : x + 16].tolist()), set(label[-1, x : x + 16].tolist())) for x in range(0, 288, 36)
-    ]
+    ends = [(set(label[0, x : x + 16].tolist()), set(label[-1, x : x + 16].tolist())) for x in range(0, 288, 36)]
     assert sum(not (top - {0}) & bottom for top, bottom in ends) == 1
 
 

@@ -9,7 +9,7 @@ import pytest
 from hotloop.errors import ImageError, ModelError, TemplateError
 from hotloop.verticals.inspection import detector
 from hotloop.verticals.inspection.boards import draw_board
-from hotloop.verticals.inspection.detector import Description, StartModel, boards_files, boards_model, distinct, load
+from hotloop.verticals.inspection.detector import Description, Reduction, StartModel, boards_files, boards_model, distinct, load
 from hotloop.verticals.inspection.score import overlaps
 
 
@@ -141,7 +141,9 @@ def test_external_data_is_not_followed():
         load(boards_files()[0] + b"j\x0e\n\x08location\x12\x02..", boards_files()[1])
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"labels": []}', b"\xff", b'{"labels": ["a"], "planes": "infra"}'])
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"{}", b'{"labels": []}', b"\xff", b'{"labels": ["a"], "planes": "infra"}']
+)
 def test_a_description_that_is_none_is_refused(data):
     """Wrong JSON, wrong keys, wrong values."""
     with pytest.raises(ModelError, match="description"):
@@ -159,6 +161,7 @@ def changed(**fields):
         {"mean": (0.0,) * 5},
         {"spread": (1.0,) * 7},
         {"thresholds": (0.5,)},
+        {"reduction": Reduction((0.0,) * 4, (1.0,) * 4, 2, b"\0" * 16)},
         {"planes": "grey"},
         {"planes": "colour"},
     ],
@@ -176,6 +179,15 @@ def test_description_survives_json():
     assert msgspec.json.decode(data, type=Description) == description
     with pytest.raises(ModelError, match="description"):
         load(boards_files()[0], data[:-1] + b',"colour":1}')
+
+
+def test_reduction_is_a_projection_of_bounded_rows():
+    """(row - mean) / spread, held within the limit, times the basis; a row of another length is refused."""
+    basis = np.array([[1, 0], [0, 2], [0, 0]], "<f2")
+    reduction = Reduction((1.0, 0.0, 0.0), (2.0, 1.0, 1.0), 2, basis.tobytes())
+    assert reduction.apply(np.array([[5.0, 1.0, 9.0], [1e9, -1e9, 0.0]])).tolist() == [[2, 2], [6, -12]]
+    with pytest.raises(ModelError, match="expects 3"):
+        reduction.apply(np.zeros((1, 4)))
 
 
 def test_distinct_keeps_the_better_of_two():

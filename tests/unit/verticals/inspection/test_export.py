@@ -1,5 +1,7 @@
 """Networks to ONNX: same answers, same names, no second file. Needs torch (extra `train`)."""
 
+# ruff: noqa: E402  (without torch the imports below would fail before the skip)
+
 import os
 
 import numpy as np
@@ -72,6 +74,14 @@ def test_swap_names_what_does_not_fit(served, exported):
         export.swap_weights(exported, lacking)
     with pytest.raises(ModelError, match="class_head"):
         export.swap_weights(exported, Served(build("compact", 2, 4)).state_dict())
+
+
+def test_weights_come_back_out(served, exported):
+    """The state dict read from the file is the detector's own, key by key."""
+    found = export.weights_of(exported)
+    state = {k: v for k, v in served.detector.state_dict().items() if not k.endswith("num_batches_tracked")}
+    assert set(found) == set(state)
+    assert all(torch.equal(found[key], value) for key, value in state.items())
 
 
 def test_a_wrong_export_is_refused(served, monkeypatch):

@@ -54,9 +54,7 @@ def test_styles_cover_their_ranges() -> None:
     assert {style.diagonal for style in styles} == {True, False}
     assert all(12 <= style.pitch_px <= 170 for style in styles)
     assert all(0.0 <= style.agreement <= 1.0 for style in styles)
-    assert all(5 <= style.pitch_px * (1 - style.fill) for style in styles), (
-        "gaps below 5 pixels close in a scan"
-    )
+    assert all(5 <= style.pitch_px * (1 - style.fill) for style in styles), "gaps below 5 pixels close in a scan"
 
 
 @pytest.mark.parametrize("distance", [-30.0, 0.0, 12.5])

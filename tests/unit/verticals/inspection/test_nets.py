@@ -1,5 +1,7 @@
 """The networks: shapes, names of weights, the loss. Needs torch (extra `train`)."""
 
+# ruff: noqa: E402  (without torch the imports below would fail before the skip)
+
 import warnings
 
 import numpy as np
@@ -108,7 +110,7 @@ def test_another_checkpoint_is_not_opened():
 
 
 def test_timms_names_are_known():
-    """timm's keys for the stem, both forms of block, the head and the classifier."""
+    """The keys of timm for the stem, both forms of block, the head and the classifier."""
     value = torch.zeros(1)
     names = {
         "conv_stem.weight": "_conv_stem.weight",

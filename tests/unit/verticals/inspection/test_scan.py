@@ -15,9 +15,7 @@ from hotloop.verticals.inspection.style import Style
 
 SIZE_PX = 256
 EIGHT = np.ones((3, 3))
-STYLE = dataclasses.replace(
-    Style.of(1), blur_px=1.0, roughness=30.0, agreement=0.5, shift_px=0.2, growth=20.0
-)
+STYLE = dataclasses.replace(Style.of(1), blur_px=1.0, roughness=30.0, agreement=0.5, shift_px=0.2, growth=20.0)
 
 
 def stripes() -> Image.Image:
@@ -65,9 +63,7 @@ def test_a_perfect_scanner_differs_in_dust_and_reprints_alone() -> None:
 def test_misregistration_is_told() -> None:
     """Where the scans are more than a pixel off each other, one lookalike covers the whole board."""
     loose = dataclasses.replace(STYLE, shift_px=3.0)
-    kinds = [
-        look for seed in range(6) for look in scan_pair(stripes(), np.random.default_rng(seed), loose)[2]
-    ]
+    kinds = [look for seed in range(6) for look in scan_pair(stripes(), np.random.default_rng(seed), loose)[2]]
     whole = [look for look in kinds if look.kind == "misregistration"]
     assert len(whole) >= 4
     assert {look.box for look in whole} == {(0, 0, SIZE_PX, SIZE_PX)}

@@ -1,5 +1,7 @@
 """Training a start model: patches, schedule, a whole small run. Needs torch (extra `train`)."""
 
+# ruff: noqa: E402  (without torch the imports below would fail before the skip)
+
 import json
 
 import numpy as np
@@ -9,7 +11,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 
 from PIL import Image
 
-from hotloop.errors import InputError, TemplateError
+from hotloop.errors import InputError, ModelError, TemplateError
 from hotloop.verticals.inspection import train
 from hotloop.verticals.inspection.boards import KINDS
 from hotloop.verticals.inspection.detector import load
@@ -157,8 +159,35 @@ def test_a_trained_model_is_written_and_served(tmp_path):
     assert min(description.spread) > 0
 
 
+def test_training_begins_at_an_exported_model():
+    """Weights that fit are taken over; a class head of other labels begins anew; another backbone is refused."""
+    source = PieceSource([spotted(i) for i in range(2)], ("spot", "dot"))
+    first = fit(source, SMALL)
+    onnx = detector_to_onnx(first, 2)
+    same = train.begun(source, SMALL, onnx).state_dict()
+    state = {k: v for k, v in first.state_dict().items() if "num_batches" not in k}
+    assert all(torch.equal(same[key], value) for key, value in state.items())
+    other = train.begun(PieceSource([spotted(0)], ("a", "b", "c")), SMALL, onnx).state_dict()
+    assert other["class_head.weight"].shape[0] == 3
+    assert torch.equal(other["backbone.stem.0.0.weight"], state["backbone.stem.0.0.weight"])
+    with pytest.raises(ModelError, match="no ONNX"):
+        train.begun(source, SMALL, b"\xff\xff\xff")
+
+
+def test_reduction_keeps_the_main_directions():
+    """Rows that vary along two directions are told apart by two numbers, as long as their own ones."""
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((200, 2)) @ rng.standard_normal((2, 12)) + 5
+    reduction = train.reduction(rows, 2)
+    short = reduction.apply(rows)
+    plain = (rows - rows.mean(0)) / rows.std(0)
+    assert short.shape == (200, 2)
+    assert np.allclose(np.linalg.norm(short, axis=1), np.linalg.norm(plain, axis=1), rtol=0.01)
+    assert train.reduction(rows, 99).columns == 12
+
+
 def test_thresholds_separate_right_from_wrong():
-    """Where right answers score above 0.6 and wrong ones below 0.4, the threshold lies between; unseen labels get 0.5."""
+    """Right answers score 0.62, wrong ones 0.38: the threshold lies between; a label never seen gets 0.5."""
     truth = truths_of([(0, 0, 10, 10)], [0])
     answers = [
         (Boxes(np.array([[0, 0, 10, 10], [30, 30, 40, 40.0]]), np.array([0, 0]), np.array([0.62, 0.38])), truth)
@@ -219,5 +248,5 @@ def test_the_command_trains_on_a_folder(tmp_path, monkeypatch, capsys):
 class SmallRecipe(Recipe):
     """A recipe of small patches and batches whatever the command says."""
 
-    def __init__(self, backbone="compact", steps=2, seed=0):
-        super().__init__(backbone=backbone, steps=steps, seed=seed, batch=2, patch_px=64)
+    def __init__(self, backbone="compact", steps=2, rate=1e-3, seed=0):
+        super().__init__(backbone=backbone, steps=steps, rate=rate, seed=seed, batch=2, patch_px=64)

@@ -156,7 +156,7 @@ def from_timm(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _timm_part(stage: int, part: str) -> str:
-    """This module's name of a layer in a block; timm's first stage has no widening, so its names are one off."""
+    """What a layer of timm's block is called here; timm's first stage has no widening, so its names are one off."""
     if stage == 0:
         names = {"conv_dw": "_depthwise_conv", "bn1": "_bn1", "conv_pw": "_project_conv", "bn2": "_bn2"}
     else:

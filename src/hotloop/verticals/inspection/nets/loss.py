@@ -70,7 +70,7 @@ def detection_loss(logits: torch.Tensor, sides: torch.Tensor, truths: Sequence[T
 
     logits (n, c, h, w), sides (n, 4, h, w) px, one Truths an image.
     """
-    count, classes, height, width = logits.shape
+    height, width = logits.shape[2:]
     points = locations(height, width, logits.device)
     logits = logits.flatten(2).transpose(1, 2)
     sides = sides.flatten(2).transpose(1, 2)

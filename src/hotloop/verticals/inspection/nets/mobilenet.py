@@ -112,7 +112,7 @@ class MobileNetV3(Pyramid):
             nn.Linear(6 * last, hidden), nn.Hardswish(), nn.Dropout(0.2), nn.Linear(hidden, 1000)
         )
         self._taps = tuple(taps[step] for step in self.strides)
-        self.channels = tuple(rows[tap - 1].out for tap in self._taps[:-1]) + (6 * last,)
+        self.channels = (*(rows[tap - 1].out for tap in self._taps[:-1]), 6 * last)
 
     def pyramid(self, x: torch.Tensor) -> list[torch.Tensor]:
         """(n, inputs, h, w) -> the last map of strides 8 and 16, and the widened one of stride 32."""
