@@ -83,9 +83,7 @@ class Loop:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
     def _agreed(self, prediction: Prediction | str, reviewer: str, now: float, *, agreed: bool) -> Feedback:
@@ -109,9 +107,7 @@ def open(where: str | Path, **settings: Any) -> Loop:  # noqa: A001  (hotloop.op
     path = Path(where)
     if path.suffix == ".toml":
         if settings:
-            raise ConfigError(
-                f"{path} says it all: open it without further settings, or open a folder with them"
-            )
+            raise ConfigError(f"{path} says it all: open it without further settings, or open a folder with them")
         return Loop(load(path))
     if not (path / "loop.toml").exists():
         return Loop(settled(path, settings))

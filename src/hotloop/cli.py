@@ -204,6 +204,7 @@ def replay(
         f"{rebuilt.same} with the same digest, {rebuilt.releases - rebuilt.same} not "
         f"(largest relative difference to the registry's {rebuilt.difference:.1e})",
         highlight=False,
+        soft_wrap=True,
     )
     if rebuilt.difference > 1e-6:
         raise typer.Exit(1)

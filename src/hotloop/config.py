@@ -39,9 +39,7 @@ class InspectionConfig(Section, frozen=True):
     """`[inspection]`: pictures in, boxes or a kind of the whole piece out."""
 
     task: Literal["boxes", "image"] = "boxes"
-    start: str = (
-        "boards"  # "boards" (shipped), "none" (cold start), or the path of a model trained by oneself
-    )
+    start: str = "boards"  # "boards" (shipped), "none" (cold start), or the path of a model trained by oneself
     labels: tuple[str, ...] = ()  # empty: those of the start model
     good: Annotated[str, Meta(min_length=1)] = "ok"  # task "image": what a piece without defects is called
     reference: bool = True  # pieces are compared with a template
@@ -73,9 +71,7 @@ class GateConfig(Section, frozen=True):
     window_examples: Positive = 200  # the recent past that an update must not make worse
     least_examples: Positive = 20  # below this the gate has no view and promotes
     tolerance: Share = 0.02  # mean loss (0 to 1) by which the recent past may get worse
-    alpha: Annotated[float, Meta(gt=0, lt=1)] = (
-        0.05  # chance of refusing an update that is not worse than that
-    )
+    alpha: Annotated[float, Meta(gt=0, lt=1)] = 0.05  # chance of refusing an update that is not worse than that
 
 
 class RolloutConfig(Section, frozen=True):

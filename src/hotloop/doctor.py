@@ -76,9 +76,7 @@ def _clock() -> Finding:
     now = time.time()
     shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
     if now < _CLOCK_LEAST:
-        return Finding(
-            "warning", "clock", shown, "it was never set: times in reports will be wrong; order will not"
-        )
+        return Finding("warning", "clock", shown, "it was never set: times in reports will be wrong; order will not")
     return Finding("good", "clock", shown)
 
 
@@ -89,9 +87,7 @@ def _folder(config: LoopConfig) -> Finding:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"x")
     except OSError as error:
-        return Finding(
-            "bad", "store", f"{folder}: {error.strerror}", "give [store] folder a place that can be written"
-        )
+        return Finding("bad", "store", f"{folder}: {error.strerror}", "give [store] folder a place that can be written")
     return Finding("good", "store", str(folder))
 
 
@@ -100,13 +96,9 @@ def _space(config: LoopConfig) -> Finding:
     free = shutil.disk_usage(folder).free
     found = f"{free / 2**30:.1f} GiB free"
     if free < config.store.free_bytes_min:
-        return Finding(
-            "bad", "disk", found, "new images are refused: make room, or lower [store] free_bytes_min"
-        )
+        return Finding("bad", "disk", found, "new images are refused: make room, or lower [store] free_bytes_min")
     if free < 16 * config.store.free_bytes_min:
-        return Finding(
-            "warning", "disk", found, "little room: a line of 10,000 images an hour takes some 2 GB a day"
-        )
+        return Finding("warning", "disk", found, "little room: a line of 10,000 images an hour takes some 2 GB a day")
     return Finding("good", "disk", found)
 
 
@@ -116,9 +108,7 @@ def _sync(config: LoopConfig) -> Finding:
     try:
         median = _sync_s(folder)
     except OSError as error:
-        return Finding(
-            "bad", "disk speed", f"{folder}: {error.strerror}", "give [store] folder another place"
-        )
+        return Finding("bad", "disk speed", f"{folder}: {error.strerror}", "give [store] folder another place")
     found = f"{1000 * median:.1f} ms a sync"
     if median > _SYNC_S_MAX:
         return Finding("warning", "disk speed", found, "verdicts are acknowledged this late: use an SSD")
@@ -145,9 +135,7 @@ def _port(config: LoopConfig) -> Finding:
         try:
             probe.bind((config.hub.host, config.hub.port))
         except OSError as error:
-            return Finding(
-                "bad", "port", f"{place}: {error.strerror}", "stop what listens there, or set [hub] port"
-            )
+            return Finding("bad", "port", f"{place}: {error.strerror}", "stop what listens there, or set [hub] port")
     return Finding("good", "port", f"{place} is free")
 
 
@@ -155,9 +143,7 @@ def _watched(config: LoopConfig) -> Finding:
     if not config.sense.folder:
         return Finding("good", "watched folder", "none: images come by HTTP")
     if not Path(config.sense.folder).is_dir():
-        return Finding(
-            "bad", "watched folder", f"{config.sense.folder} is not there", "make it, or set [sense] folder"
-        )
+        return Finding("bad", "watched folder", f"{config.sense.folder} is not there", "make it, or set [sense] folder")
     return Finding("good", "watched folder", config.sense.folder)
 
 
@@ -168,7 +154,9 @@ def _vertical(config: LoopConfig) -> Finding:
     except HotloopError as error:
         return Finding("bad", config.vertical, str(error), "correct its settings")
     head = vertical.start()
-    found = f"{len(head.labels)} labels, {head.weights.shape[0]} features, loaded in {time.perf_counter() - start:.1f} s"
+    found = (
+        f"{len(head.labels)} labels, {head.weights.shape[0]} features, loaded in {time.perf_counter() - start:.1f} s"
+    )
     return Finding("good", config.vertical, found)
 
 

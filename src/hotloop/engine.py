@@ -298,13 +298,9 @@ class Engine:
                 return
             try:
                 while self.turn() is not None or self.behind:
-                    if self._closing.wait(
-                        wait_s(self._released_s, self.clock.monotonic(), self.config.rollout)
-                    ):
+                    if self._closing.wait(wait_s(self._released_s, self.clock.monotonic(), self.config.rollout)):
                         return
-            except (
-                HotloopError
-            ) as error:  # such as a full disk: nothing acknowledged is lost; go on when it can
+            except HotloopError as error:  # such as a full disk: nothing acknowledged is lost; go on when it can
                 self.trouble = str(error)
                 self._closing.wait(_RETRY_S)
                 self._awake.set()

@@ -23,10 +23,11 @@ from hotloop.learn import Reflex
 from hotloop.learn.moments import scaled
 from hotloop.ports import Vertical
 from hotloop.predict import pack_head, unpack_head
-from hotloop.types import Change, Example, Head, Judgement, Record, Rows
+from hotloop.types import Change, Example, Head, Judgement, Record, Rows, digest
 
 _SINGLES_MAX = 16  # a refused group up to this size is tried verdict by verdict, to find which one does harm
 _FORMAT = 1
+_DIGEST_BYTES = 64  # hex digits before the state
 
 _Decide = Callable[[Sequence[Change], Head | None], Finding]
 
@@ -61,7 +62,7 @@ class Lineage:
         vertical: Vertical,
         config: LoopConfig,
         load: Callable[[str], list[Record]],
-        lap: Callable[[str], None] = lambda stage: None,
+        lap: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`lap` is told "learned" and "gated" when the stage is done, so that the engine can time them."""
         self._vertical = vertical
@@ -112,9 +113,7 @@ class Lineage:
         # What teaches nothing is no part of the group: a replay may meet it in the next group as well.
         teaching = [change for change in changes if self._teaches(change)]
         update = (
-            self._learn(teaching, self._judge if recorded is None else _as_recorded(recorded))
-            if teaching
-            else None
+            self._learn(teaching, self._judge if recorded is None else _as_recorded(recorded)) if teaching else None
         )
         for change in changes:
             self._remember(change)
@@ -210,20 +209,19 @@ class Lineage:
             held=self._held.state(),
             recent=recent,
         )
-        return msgspec.msgpack.encode(state)
+        data = msgspec.msgpack.encode(state)
+        return digest(data).encode() + data
 
     def restore(self, data: bytes, offset_max: int) -> None:
-        """Become what `state` was. ModelError if it is damaged, of another recipe, or ahead of the log's last offset."""
+        """Become what `state` was. ModelError if it is damaged, of another recipe, or ahead of `offset_max`."""
+        if data[:_DIGEST_BYTES] != digest(data[_DIGEST_BYTES:]).encode():
+            raise ModelError("the learner's snapshot is not as it was written; it is rebuilt from the log")
         try:
-            state = msgspec.msgpack.decode(data, type=_State)
+            state = msgspec.msgpack.decode(data[_DIGEST_BYTES:], type=_State)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise ModelError(
-                f"the learner's snapshot is damaged ({error}); it is rebuilt from the log"
-            ) from error
+            raise ModelError(f"the learner's snapshot is damaged ({error}); it is rebuilt from the log") from error
         if state.format > _FORMAT:
-            raise NewerFormatError(
-                f"the learner's snapshot has format {state.format}; this hotloop knows {_FORMAT}"
-            )
+            raise NewerFormatError(f"the learner's snapshot has format {state.format}; this hotloop knows {_FORMAT}")
         if state.offset > offset_max:
             raise ModelError(f"the snapshot is of offset {state.offset}, the log ends at {offset_max}")
         champion = unpack_head(state.champion)

@@ -1,4 +1,4 @@
-"""What can be asked of a loop's stores without its hub: a report, a rebuild, a what-if replay, a check of every byte."""
+"""What can be asked of a loop's stores without its hub: a report, a rebuild, a what-if, a check of every byte."""
 
 from __future__ import annotations
 
@@ -133,9 +133,7 @@ def what_if(config: LoopConfig, delays_s: Sequence[float], folder: Path) -> list
     return curves
 
 
-def _examples(
-    records: Iterable[Record], vertical: Vertical, config: LoopConfig, log: LogReader
-) -> dict[str, Example]:
+def _examples(records: Iterable[Record], vertical: Vertical, config: LoopConfig, log: LogReader) -> dict[str, Example]:
     """Each verified prediction with the last word on it."""
     lineage = Lineage(vertical, config, log.about)
     examples = {}

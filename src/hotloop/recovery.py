@@ -21,9 +21,7 @@ from hotloop.rollout import next_release
 from hotloop.types import Change, Event, Head, Judgement, Model, Record, Release
 
 _READ_MAX = 1000
-_NUMBERED_AT_ONCE_MAX = (
-    1000  # events that threads have numbered but not yet written: far more than there can be
-)
+_NUMBERED_AT_ONCE_MAX = 1000  # events that threads have numbered but not yet written: far more than there can be
 _SEEN_AGAIN_MAX = 100_000  # records before the snapshot that the measures are shown again
 
 Seen = Callable[[Record, Change | None], None]
@@ -92,9 +90,7 @@ def replay(records: Iterable[Record], lineage: Lineage, seen: Seen) -> Iterator[
             yield Step(body, made)
 
 
-def records_of(
-    log: Log, after: int, unreadable: Callable[[CorruptError], None] | None = None
-) -> Iterator[Record]:
+def records_of(log: Log, after: int, unreadable: Callable[[CorruptError], None] | None = None) -> Iterator[Record]:
     """Every readable record above offset `after`. A rotten one is told to `unreadable` and passed over."""
     while True:
         try:
@@ -118,12 +114,17 @@ def last_sequence(log: Log, device: str) -> int:
     end = log.last()
     while end > 0:
         after = max(0, end - _READ_MAX)
-        part = takewhile(lambda record: record.offset <= end, records_of(log, after))
+        part = _between(log, after, end)
         own = [record.event.sequence for record in part if record.event.device == device]
         if own:
             return max(own) + (_NUMBERED_AT_ONCE_MAX if after else 0)
         end = after
     return 0
+
+
+def _between(log: Log, after: int, last: int) -> Iterator[Record]:
+    """The readable records above `after`, up to `last`."""
+    return takewhile(lambda record: record.offset <= last, records_of(log, after))
 
 
 def first_model(vertical: Vertical, at: float) -> Model:

@@ -24,7 +24,7 @@ import msgspec
 from hotloop.adapters.hub_client import HubClient
 from hotloop.config import HubConfig
 from hotloop.errors import ConfigError, HubUnreachableError, InputError
-from hotloop.hub import auth, problems, received, server, table
+from hotloop.hub import auth, problems, server, table
 from hotloop.hub.routes import ROUTES
 from hotloop.join import Joiner, joiner
 from hotloop.learn import Sums
@@ -115,7 +115,7 @@ def hostile(_folder: Path) -> object:
 
 def killed(folder: Path) -> object:
     """TRUST 2, small."""
-    return tests_in("system/test_kill9.py").check(folder, kills=12, events=2_000)
+    return tests_in("system/test_kill9.py").check(folder, kills=6, events=800)
 
 
 def fuzzed(folder: Path) -> object:
@@ -279,11 +279,15 @@ SABOTAGES: list[Sabotage] = [
         unlearned,
     ),
     Sabotage(19, "lose an error's status", unmapped, fuzzed),
-    Sabotage(19, "let deep nesting through", lambda: edited(received, "_decoded", ", RecursionError", ""), fuzzed),
     Sabotage(
         22, "let every role in", lambda: edited(table.Caller, "may", 'permission == "open" or', "True or"), roles
     ),
-    Sabotage(22, "let a line speak for others", lambda: edited(table.Caller, "act_as", "self.subject and", "False and"), roles),
+    Sabotage(
+        22,
+        "let a line speak for others",
+        lambda: edited(table.Caller, "act_as", "if self.subject and name", "if False and name"),
+        roles,
+    ),
     Sabotage(24, "listen anywhere", lambda: edited(server, "check_address", "if not loopback", "if False"), public),
     Sabotage(
         24,

@@ -58,8 +58,18 @@ WORDS: list[Any] = [
     {"": {}},
     b"\x00\xff",
 ]
-KINDS = [b"application/json", b"application/msgpack", b"application/x-msgpack", b"text/plain", b"image/png", b"\xff\xfe", b"",
-         b"application/json; charset=utf-8", b"multipart/form-data; boundary=x", b"application/json\x00"]  # fmt: skip
+KINDS = [
+    b"application/json",
+    b"application/msgpack",
+    b"application/x-msgpack",
+    b"application/json; charset=utf-8",
+    b"application/json\x00",
+    b"multipart/form-data; boundary=x",
+    b"text/plain",
+    b"image/png",
+    b"\xff\xfe",
+    b"",
+]
 SEEN = Observation(id="line-1:1", site="site-1", line="line-1", at=1.0, digest=digest(b"kept"))
 SAID = Prediction(
     id="line-1:1",
@@ -69,11 +79,17 @@ SAID = Prediction(
     confidence=0.5,
     proposals=Proposals(1, 2, b"\x00" * 4),
 )
-VERDICT = Feedback(prediction="line-1:1", reviewer="ann", claims=(Claim(0, "worn", None, 0.5), Claim(None, "ok", (0.0, 1.0))))
+VERDICT = Feedback(
+    prediction="line-1:1", reviewer="ann", claims=(Claim(0, "worn", None, 0.5), Claim(None, "ok", (0.0, 1.0)))
+)
 BODIES: dict[str, Any] = {
     "/v1/observations": [0.5, 1.0],
-    "/v1/events": [Event("line-1", 1, SAID), Event("line-1", 2, VERDICT), Event("line-1", 3, Live(line="line-1", version=1)),
-                   Event("line-1", 4, Notice(subject="spool", text="full"))],  # fmt: skip
+    "/v1/events": [
+        Event("line-1", 1, SAID),
+        Event("line-1", 2, VERDICT),
+        Event("line-1", 3, Live(line="line-1", version=1)),
+        Event("line-1", 4, Notice(subject="spool", text="full")),
+    ],
     "/v1/feedback": VERDICT,
     "/v1/blobs": "kept",
     "/v1/live": [Live(line="line-1", version=1)],
@@ -95,7 +111,11 @@ class Fuzzer:
         """Method, path, query, headers and body."""
         chance = self.chance
         route = chance.choices(ROUTES, WEIGHTS)[0]
-        method = route.method if chance.random() < 0.95 else chance.choice(["GET", "POST", "PUT", "HEAD", "", "\x00", "G" * 99])
+        method = (
+            route.method
+            if chance.random() < 0.95
+            else chance.choice(["GET", "POST", "PUT", "HEAD", "", "\x00", "G" * 99])
+        )
         return method, self.path(route), self.query(route), self.headers(route), self.body(route)
 
     def word(self) -> Any:
@@ -113,7 +133,9 @@ class Fuzzer:
                 parts.append(part)
         path = "/".join(parts)
         if self.chance.random() < 0.03:
-            path = self.chance.choice(["", "/", "//", path + "/", path.upper(), "/../.." + path, path + "\x00", str(self.word())])
+            path = self.chance.choice(
+                ["", "/", "//", path + "/", path.upper(), "/../.." + path, path + "\x00", str(self.word())]
+            )
         return path
 
     def query(self, route: Route) -> bytes:
@@ -126,7 +148,11 @@ class Fuzzer:
                 value = good[name] if chance.random() < 0.6 else self.word()
                 pairs.append(f"{name}={value}")
         if chance.random() < 0.05:
-            pairs.append(chance.choice(["x=1", "after=1&after=2", "=", "&&&", "%", "%zz", "%ff=%fe", "a=" * 30, "line[]=1", "limit=null"]))
+            pairs.append(
+                chance.choice(
+                    ["x=1", "after=1&after=2", "=", "&&&", "%", "%zz", "%ff=%fe", "a=" * 30, "line[]=1", "limit=null"]
+                )
+            )
         text = "&".join(pairs).encode("utf-8", "surrogatepass")
         return text if chance.random() < 0.97 else self.flipped(text)
 
@@ -138,7 +164,9 @@ class Fuzzer:
             role = "admin" if chance.random() < 0.9 else chance.choice(list(self.tokens))
             found.append((b"authorization", b"Bearer " + self.tokens[role].encode()))
         else:
-            found.append((b"authorization", chance.choice([b"", b"Bearer", b"\xff", b"Bearer " + b"x" * 9000, b"Basic Og=="])))
+            found.append(
+                (b"authorization", chance.choice([b"", b"Bearer", b"\xff", b"Bearer " + b"x" * 9000, b"Basic Og=="]))
+            )
         if route.takes and chance.random() < 0.9:
             right = b"application/json" if route.takes == ("*",) else chance.choice(route.takes).encode()
             self.kind = right if chance.random() < 0.85 else chance.choice(KINDS)
@@ -146,11 +174,23 @@ class Fuzzer:
         else:
             self.kind = b""
         if chance.random() < 0.3:
-            found.append((b"idempotency-key", chance.choice([b"cell-1:1", b"cell-1:2", b"x", b":", b"a:-1", b"\xff:1", b"a:" + b"9" * 99])))
+            found.append(
+                (
+                    b"idempotency-key",
+                    chance.choice([b"cell-1:1", b"cell-1:2", b"x", b":", b"a:-1", b"\xff:1", b"a:" + b"9" * 99]),
+                )
+            )
         if chance.random() < 0.05:
-            found.append((b"content-length", chance.choice([b"0", b"5", b"-1", b"99999999999", b"x", b"\xb2", b"9" * 400])))
+            found.append(
+                (b"content-length", chance.choice([b"0", b"5", b"-1", b"99999999999", b"x", b"\xb2", b"9" * 400]))
+            )
         if chance.random() < 0.03:
-            found.append((chance.choice([b"host", b"origin"]), chance.choice([b"localhost", b"evil", b"[", b"[::1]:", b"\xff", b"http://", b"127.0.0.1:99999"])))
+            found.append(
+                (
+                    chance.choice([b"host", b"origin"]),
+                    chance.choice([b"localhost", b"evil", b"[", b"[::1]:", b"\xff", b"http://", b"127.0.0.1:99999"]),
+                )
+            )
         return found
 
     def body(self, route: Route) -> bytes:

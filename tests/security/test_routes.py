@@ -58,7 +58,11 @@ def ask(hub: Any, route: Route, authorization: bytes, line: str = "line-7") -> t
     """Ask a route in order, as the bearer of a header."""
     hub.engine.lake.put([b"kept"])
     hub.engine.log.append([Event("line-7", 1, prediction("line-7"))])
-    path, _, query = TARGETS.get(route.path, route.path).replace("line-7", line if route.path == "/v1/follow" else "line-7").partition("?")
+    path, _, query = (
+        TARGETS.get(route.path, route.path)
+        .replace("line-7", line if route.path == "/v1/follow" else "line-7")
+        .partition("?")
+    )
     if route.path == "/v1/observations":
         query = f"line={line}"
     headers = [(b"content-type", b"application/json")] + ([(b"authorization", authorization)] if authorization else [])
@@ -92,7 +96,11 @@ def test_strangers_get_no_answer_but_health(hub: Any, route: Route, _who: str, a
     assert hub.engine.log.last() <= before + 1  # the object that `ask` puts there itself
 
 
-@pytest.mark.parametrize("route", [r for r in ROUTES if r.permission in ("observe", "events", "follow") and r.path != "/v1/blobs"], ids=lambda r: r.path)
+@pytest.mark.parametrize(
+    "route",
+    [r for r in ROUTES if r.permission in ("observe", "events", "follow") and r.path != "/v1/blobs"],
+    ids=lambda r: r.path,
+)
 def test_a_bound_line_reaches_its_own_and_not_what_is_foreign(hub: Any, route: Route) -> None:
     """A credential bound to line-7 may speak for line-7, and is refused as line-8."""
     token = f"Bearer {hub.tokens['bound']}".encode()

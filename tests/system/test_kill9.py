@@ -63,9 +63,7 @@ def events_of(line: str, count: int) -> list[Event]:
 def respawning(folder: Path, port: int) -> Iterator[subprocess.Popen[str]]:
     """Hubs that come back after each kill."""
     command = [sys.executable, "-m", "hotloop.testing.hub_process", "--folder", str(folder), "--port", str(port)]
-    with subprocess.Popen(
-        [*command, "--respawn"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen([*command, "--respawn"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
         finally:

@@ -33,7 +33,7 @@ class MemoryHub:
         for event in events:
             if event.body.id in self.refuses:
                 raise InputError(f"{event.body.id} is not what a prediction looks like")
-        before, after = (self.fails.pop(0) if self.fails else (None, None))
+        before, after = self.fails.pop(0) if self.fails else (None, None)
         if before:
             raise before
         for event in events:

@@ -41,7 +41,7 @@ def test_right_and_wrong_are_words_too(loop):
     """True teaches what was said; False that nothing of it is there; by prediction or by its id."""
     prediction = loop.predict([3.0, 1.0])
     loop.feedback(prediction, truth=True)
-    assert loop.predict([3.0, 1.0]).outputs[0] .score > 0
+    assert loop.predict([3.0, 1.0]).outputs[0].score > 0
     loop.feedback(prediction.id, truth=True, reviewer="bob")
     assert loop.feedback(prediction.id, truth=False, reviewer="cleo").known
 

@@ -143,7 +143,7 @@ def test_paths_are_seen_from_the_file(tmp_path):
 
 @pytest.mark.parametrize("start", ["boards", "none"])
 def test_names_of_start_models_are_no_paths(start):
-    """"boards" and "none" stay words."""
+    """The words boards and none stay words."""
     config = parse(f"[inspection]\nstart = '{start}'")
     assert resolve(config, Path("/etc")).inspection.start == start
 

@@ -197,9 +197,7 @@ def test_the_last_word_replaces_the_first(stand):
     loop.settle()
     other.verified((1.0, 0.5), "worn")
     other.settle()
-    np.testing.assert_allclose(
-        loop.engine._lineage.champion.weights, other.engine._lineage.champion.weights, atol=1e-7
-    )
+    np.testing.assert_allclose(loop.engine._lineage.champion.weights, other.engine._lineage.champion.weights, atol=1e-7)
     assert loop.engine._lineage._reflex.count == 1
 
 
@@ -295,9 +293,7 @@ def test_after_a_refusal_the_loop_goes_on_learning(stand):
     for one in (loop, other):
         one.rng = np.random.default_rng(9)
         one.taught(10)
-    np.testing.assert_allclose(
-        loop.engine._lineage.champion.weights, other.engine._lineage.champion.weights, atol=1e-6
-    )
+    np.testing.assert_allclose(loop.engine._lineage.champion.weights, other.engine._lineage.champion.weights, atol=1e-6)
 
 
 def test_a_refused_verdict_that_is_corrected_is_learned(stand, refusing):

@@ -36,7 +36,9 @@ BODIES = [
         proposals=Proposals(1, 2, b"\0\x3c\0\x40", ((1.0, 2.0, 3.0, 4.0),)),
     ),
     Feedback(prediction="p", reviewer="ann", claims=(Claim(0, None), Claim(label="open")), complete=False),
-    Judgement(candidate=2, champion=1, decision="refuse", reason="worse", count=30, difference=0.2, e_value=40.0, learned_to=9),
+    Judgement(
+        candidate=2, champion=1, decision="refuse", reason="worse", count=30, difference=0.2, e_value=40.0, learned_to=9
+    ),
     Release(version=2, parent=1, tier="reflex", digest="d", learned_to=9),
     Live(line="l", version=2),
     Notice(subject="log", text="mended"),

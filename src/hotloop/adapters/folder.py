@@ -7,7 +7,6 @@ An image that cannot be used gets the reason in the same place. Nothing is ever 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -74,9 +73,7 @@ class WatchedFolder:
 
     def _payload(self, path: Path) -> Payload:
         reference = self._reference(path) if self._templates else None
-        return Payload(
-            _read(path), _KINDS[path.suffix.lower()], None if reference is None else _read(reference)
-        )
+        return Payload(_read(path), _KINDS[path.suffix.lower()], None if reference is None else _read(reference))
 
     def _reference(self, path: Path) -> Path:
         """The template of an image: the one for all, or the one beside it. TemplateError names what was sought."""
@@ -97,9 +94,7 @@ def _listed(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
     except OSError as error:
-        raise StoreError(
-            f"the watched folder cannot be read: {error}. Mend it, or set [sense] folder"
-        ) from error
+        raise StoreError(f"the watched folder cannot be read: {error}. Mend it, or set [sense] folder") from error
 
 
 def _beside(path: Path) -> Path:
@@ -118,6 +113,6 @@ def _write(path: Path, said: dict[str, object]) -> None:
     beside = path.with_name(path.name + ".part")
     try:
         beside.write_bytes(msgspec.json.format(msgspec.json.encode(said)))
-        os.replace(beside, path)
+        beside.replace(path)
     except OSError as error:
         raise StoreError(f"{path} was not written: {error}") from error

@@ -105,10 +105,7 @@ class HubClient:
     def put_blobs(self, blobs: Sequence[bytes]) -> list[str]:
         """Keep bytes at the hub; their digests."""
         headers = {"content-type": "application/octet-stream"}
-        return [
-            _read(self._ask("POST", "/v1/blobs", content=blob, headers=headers), _Digest).digest
-            for blob in blobs
-        ]
+        return [_read(self._ask("POST", "/v1/blobs", content=blob, headers=headers), _Digest).digest for blob in blobs]
 
     def get_blob(self, digest: str) -> bytes:
         """Bytes by their digest. NotFoundError."""
@@ -216,9 +213,7 @@ class HubChannel:
         """
         with self._arrived:
             if line not in self._readers and not self._stop.is_set():
-                reader = threading.Thread(
-                    target=self._read, args=(line, after), name=f"follow-{line}", daemon=True
-                )
+                reader = threading.Thread(target=self._read, args=(line, after), name=f"follow-{line}", daemon=True)
                 self._readers[line] = reader
                 reader.start()
             self._arrived.wait_for(lambda: self._settled(line, after), timeout_s)

@@ -13,9 +13,7 @@ import msgspec
 
 from hotloop.types import Change, Example
 
-_RETRY_EVERY = (
-    8  # new refusals after which all that is held is tried again: one voice may be wrong, eight less so
-)
+_RETRY_EVERY = 8  # new refusals after which all that is held is tried again: one voice may be wrong, eight less so
 
 
 class HeldState(msgspec.Struct, frozen=True):
@@ -32,9 +30,7 @@ class Held:
     def __init__(self, examples_max: int = 1000) -> None:
         self._examples_max = examples_max
         self._held: OrderedDict[str, tuple[int, Example | None, Example | None]] = OrderedDict()
-        self._dropped: dict[
-            str, Example | None
-        ] = {}  # what is learned of those beyond the limit: mostly None
+        self._dropped: dict[str, Example | None] = {}  # what is learned of those beyond the limit: mostly None
         self._fresh = 0
         self._tried: set[str] = set()  # given out by the last `retry`: refused again, they are not fresh
 

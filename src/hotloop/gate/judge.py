@@ -33,9 +33,7 @@ class Finding:
 def judge(champion: Floats, candidate: Floats, config: GateConfig) -> Finding:
     """Compare losses (n,) in [0, 1] of the same n examples, oldest first. Losses that are not finite refuse."""
     if champion.shape != candidate.shape:
-        raise ValueError(
-            f"losses of the same examples are paired; got {champion.shape} and {candidate.shape}"
-        )
+        raise ValueError(f"losses of the same examples are paired; got {champion.shape} and {candidate.shape}")
     count = len(champion)
     if not np.isfinite(candidate).all():
         return Finding("refuse", "the candidate answers with numbers that are not finite", count, 1.0, np.inf)

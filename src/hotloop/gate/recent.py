@@ -22,9 +22,7 @@ class RecentPast:
 
     def __init__(self, examples_max: int) -> None:
         self._examples_max = examples_max
-        self._spans: OrderedDict[str, tuple[int, int, int]] = (
-            OrderedDict()
-        )  # name: first row, last row + 1, slot
+        self._spans: OrderedDict[str, tuple[int, int, int]] = OrderedDict()  # name: first row, last row + 1, slot
         self._slots = list(range(examples_max + 1))  # that are free
         self._x = np.zeros((0, 0), np.float32)
         self._y = np.zeros((0, 0), np.float32)
@@ -73,9 +71,7 @@ class RecentPast:
         for head in heads:
             part = scores[:, place : place + len(head.labels)]
             place += len(head.labels)
-            losses = _shares(
-                part, there, np.asarray(head.thresholds), np.where(rows, used, self._examples_max + 1)
-            )
+            losses = _shares(part, there, np.asarray(head.thresholds), np.where(rows, used, self._examples_max + 1))
             told.append(losses[slots])
         return told
 

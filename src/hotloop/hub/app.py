@@ -113,9 +113,7 @@ class HubApp:
         rows, found = self.table.find(scope["path"])
         route = rows.get(scope["method"])
         if caller is NOBODY and (route is None or route.permission != "open"):
-            raise AccessError(
-                "send `Authorization: Bearer <token>`: the tokens are in tokens.json of the hub's store"
-            )
+            raise AccessError("send `Authorization: Bearer <token>`: the tokens are in tokens.json of the hub's store")
         if route is None:
             return _no_route(scope, rows)
         arrival = Arrival(route, caller, scope["path"], found, scope["query_string"], headers)
@@ -172,9 +170,7 @@ class HubApp:
                 f"the last write failed with {self._trouble}: what was acknowledged is safe; "
                 "make room or see the hub's log, it goes on by itself"
             )
-            return Answer(
-                503, msgspec.json.encode(shown.Health("failing", detail)), headers=((b"retry-after", b"5"),)
-            )
+            return Answer(503, msgspec.json.encode(shown.Health("failing", detail)), headers=((b"retry-after", b"5"),))
         return Answer(200, msgspec.json.encode(shown.Health("ok")))
 
     def _openapi(self) -> Answer:
@@ -195,9 +191,7 @@ def last_resort(error: Exception) -> Answer:
 def _no_route(scope: Message, rows: dict[str, Route]) -> Answer:
     """404 for a path that is not in the table, 405 for a method that is not in its rows."""
     if not rows:
-        raise NotFoundError(
-            f"there is no {scope['path'][:200]!r} here: GET /openapi.json lists what there is"
-        )
+        raise NotFoundError(f"there is no {scope['path'][:200]!r} here: GET /openapi.json lists what there is")
     allowed = ", ".join(sorted(rows))
     text = f"{scope['method'][:20]!r} is not a method of this path: use {allowed}"
     return problem_answer("RequestError", 405, text, ((b"allow", allowed.encode()),))

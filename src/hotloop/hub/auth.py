@@ -93,9 +93,7 @@ def open_credentials(folder: Path) -> tuple[Credential, ...]:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             data = file.read(_FILE_BYTES_MAX)
     except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be read ({error}): the hub does not start without credentials"
-        ) from error
+        raise ConfigError(f"{path} cannot be read ({error}): the hub does not start without credentials") from error
     if mode & 0o077:
         raise ConfigError(
             f"{path} can be read by others (mode {mode:04o}), so its tokens may be known: "
@@ -104,9 +102,7 @@ def open_credentials(folder: Path) -> tuple[Credential, ...]:
     try:
         credentials = msgspec.json.decode(data, type=_TokenFile).credentials
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path}: {error}. Mend it, or remove it to get new tokens at the next start"
-        ) from error
+        raise ConfigError(f"{path}: {error}. Mend it, or remove it to get new tokens at the next start") from error
     if not credentials:
         raise ConfigError(f"{path} has no credential: remove it to get new tokens at the next start")
     return credentials
@@ -127,9 +123,7 @@ def _create(path: Path) -> None:
             os.fsync(file.fileno())
         fresh.replace(path)
     except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be written ({error}): the hub does not start without credentials"
-        ) from error
+        raise ConfigError(f"{path} cannot be written ({error}): the hub does not start without credentials") from error
 
 
 def _hashed(credential: Credential) -> bytes:

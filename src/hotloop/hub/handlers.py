@@ -55,9 +55,7 @@ def observe(served: Served, call: Call) -> Answer:
     if reference is not None:
         intake.content_digest(reference, "reference")
     if not call.body:
-        raise RequestError(
-            "the body is empty: send the bytes that the sensor gave, such as a PNG", status=400
-        )
+        raise RequestError("the body is empty: send the bytes that the sensor gave, such as a PNG", status=400)
     payload = Payload(data=call.body, media_type=call.media_type)
     return as_json(shown.show_prediction(served.observe(payload, line, reference)))
 
@@ -132,9 +130,7 @@ def records(served: Served, call: Call) -> Answer:
     """The log as it is, for an auditor."""
     page = served.log.read(call.params.after, call.params.limit)
     last = page[-1].offset if page else call.params.after
-    return as_json(
-        shown.RecordPage([shown.show_record(r) for r in page], last, end=len(page) < call.params.limit)
-    )
+    return as_json(shown.RecordPage([shown.show_record(r) for r in page], last, end=len(page) < call.params.limit))
 
 
 def models(served: Served, call: Call) -> Answer:

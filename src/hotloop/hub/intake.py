@@ -76,9 +76,7 @@ def device_name(value: str) -> str:
     """`value` if it can name a sender that is not the hub itself; RequestError otherwise."""
     name(value, "device")
     if value in _RESERVED or value.startswith("audit-"):
-        raise RequestError(
-            f"device {value!r} is one of the hub's own: name the device after its line or its user"
-        )
+        raise RequestError(f"device {value!r} is one of the hub's own: name the device after its line or its user")
     return value
 
 
@@ -86,9 +84,7 @@ def key(header: str) -> tuple[str, int]:
     """Device and sequence of an Idempotency-Key header `device:sequence`. RequestError if it is not one."""
     device, colon, digits = header.rpartition(":")
     if not colon or not digits.isascii() or not digits.isdecimal() or len(digits) > len(str(INTEGER_MAX)):
-        raise RequestError(
-            f"Idempotency-Key {header[:80]!r} is not of the form device:sequence, such as cell-7:42"
-        )
+        raise RequestError(f"Idempotency-Key {header[:80]!r} is not of the form device:sequence, such as cell-7:42")
     return device_name(device), whole(int(digits), "the sequence of the Idempotency-Key")
 
 
@@ -185,8 +181,7 @@ def _proposals(proposals: Proposals) -> None:
     size = rows * columns * (2 if proposals.kind == "f2" else 4)
     if rows < 0 or columns < 0 or size != len(proposals.data):
         raise RequestError(
-            f"proposals of {str(rows)[:40]} x {str(columns)[:40]} {proposals.kind} "
-            f"are not {len(proposals.data)} bytes"
+            f"proposals of {str(rows)[:40]} x {str(columns)[:40]} {proposals.kind} are not {len(proposals.data)} bytes"
         )
     features = np.frombuffer(proposals.data, dtype=f"<{proposals.kind}")
     if not float(np.abs(features).max(initial=0.0)) <= _FEATURE_MAX:  # NaN is not, either

@@ -76,9 +76,7 @@ def problem(error: HotloopError) -> Answer:
     return problem_answer(type(error).__name__, status, str(error), tuple(headers))
 
 
-def problem_answer(
-    name: str, status: int, detail: str, headers: tuple[tuple[bytes, bytes], ...] = ()
-) -> Answer:
+def problem_answer(name: str, status: int, detail: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
     """A problem of any kind, as an answer."""
     body = Problem(TYPE_PREFIX + name, HTTPStatus(status).phrase, status, detail)
     return Answer(status, msgspec.json.encode(body), PROBLEM_TYPE, headers)

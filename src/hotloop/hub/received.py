@@ -76,9 +76,7 @@ async def read_body(receive: Receive, limit_bytes: int) -> bytes:
                 if not message.get("more_body", False):
                     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
     except TimeoutError:
-        raise RequestError(
-            f"the body was not whole after {BODY_S_MAX:.0f} s: send it again", status=408
-        ) from None
+        raise RequestError(f"the body was not whole after {BODY_S_MAX:.0f} s: send it again", status=408) from None
 
 
 def _too_large(limit_bytes: int) -> RequestError:
@@ -149,9 +147,7 @@ def _media_type(route: Route, headers: dict[bytes, bytes]) -> str:
     if said == "":
         return route.takes[0]
     if said not in route.takes:
-        raise RequestError(
-            f"Content-Type {said[:80]!r} is not taken here: use {' or '.join(route.takes)}", status=415
-        )
+        raise RequestError(f"Content-Type {said[:80]!r} is not taken here: use {' or '.join(route.takes)}", status=415)
     return said
 
 

@@ -147,9 +147,7 @@ def running(served: Served, config: LoopConfig) -> Iterator[str]:
         thread.join()
 
 
-def _prepare(
-    served: Served, config: LoopConfig, ready: Callable[[str], None] | None
-) -> tuple[_Server, socket.socket]:
+def _prepare(served: Served, config: LoopConfig, ready: Callable[[str], None] | None) -> tuple[_Server, socket.socket]:
     """The application and its socket."""
     keyring = Keyring.of(open_credentials(Path(config.store.folder)))
     taken = take_port(config.hub)

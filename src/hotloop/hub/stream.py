@@ -71,9 +71,7 @@ class Broadcast:
             )
         if self._watcher is None:
             loop = asyncio.get_running_loop()
-            self._watcher = threading.Thread(
-                target=self._watch, args=(loop,), name="hub-releases", daemon=True
-            )
+            self._watcher = threading.Thread(target=self._watch, args=(loop,), name="hub-releases", daemon=True)
             self._watcher.start()
         listener = Listener()
         self._listeners.add(listener)

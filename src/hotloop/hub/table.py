@@ -13,9 +13,7 @@ from hotloop.errors import AccessError, ConfigError
 from hotloop.ports import Channel, Lake, Log, Registry
 from hotloop.types import Event, Feedback, Live, Payload, Prediction, Record
 
-Permission: TypeAlias = Literal[
-    "open", "observe", "feedback", "events", "follow", "fetch", "read", "audit", "control"
-]
+Permission: TypeAlias = Literal["open", "observe", "feedback", "events", "follow", "fetch", "read", "audit", "control"]
 Role: TypeAlias = Literal["operator", "line", "engineer", "admin", "auditor"]
 Lane: TypeAlias = Literal["free", "requests", "streams"]
 Limit: TypeAlias = Literal["", "json_bytes_max", "body_bytes_max"]
@@ -251,9 +249,7 @@ def check_routes(routes: Sequence[Route]) -> None:
             raise ConfigError(f"{where} is in the table twice: remove one row in hub/routes.py")
         seen.add((route.method, route.path))
         if bool(route.takes) != bool(route.limit):
-            raise ConfigError(
-                f"{where} takes a body without a limit, or the reverse: name the `limit` of its row"
-            )
+            raise ConfigError(f"{where} takes a body without a limit, or the reverse: name the `limit` of its row")
         missing = set(route.named) - set(route.params.__struct_fields__)
         if missing:
             raise ConfigError(f"{where}: its params have no field for {', '.join(sorted(missing))}")

@@ -82,9 +82,7 @@ class Sums:
 
     def __init__(self, columns: int, targets: int) -> None:
         if not (1 <= columns <= COLUMNS_MAX and 1 <= targets <= COLUMNS_MAX):
-            raise ModelError(
-                f"moments are of 1 to {COLUMNS_MAX} columns and targets, not {columns} and {targets}"
-            )
+            raise ModelError(f"moments are of 1 to {COLUMNS_MAX} columns and targets, not {columns} and {targets}")
         self.xx: Floats = np.zeros((columns, columns), order="F")
         self.xy: Floats = np.zeros((columns, targets))
         self.count = 0  # rows learned less rows unlearned

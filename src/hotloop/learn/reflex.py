@@ -134,12 +134,7 @@ class Reflex:
         """What to unlearn and what to learn, each with its site. Rows taught alike by both stay."""
         old = None if before is None else self._teach(before)
         new = None if after is None else self._teach(after)
-        if (
-            old is not None
-            and new is not None
-            and old.x.shape == new.x.shape
-            and _site(before) == _site(after)
-        ):
+        if old is not None and new is not None and old.x.shape == new.x.shape and _site(before) == _site(after):
             changed = (old.x != new.x).any(1) | (old.y != new.y).any(1) | (old.w != new.w)
             old, new = _only(old, changed), _only(new, changed)
         unlearn: list[tuple[str, Step]] = [] if old is None else [(_site(before), (-1, old))]

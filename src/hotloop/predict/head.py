@@ -37,9 +37,7 @@ def unpack_head(data: bytes) -> Head:
         raise ModelError(f"these {len(data)} bytes are no head: {error}") from error
     values = packed.rows * packed.columns
     if min(packed.rows, packed.columns) < 1 or values > _VALUES_MAX or len(packed.data) != 4 * values:
-        raise ModelError(
-            f"a head of {packed.rows} x {packed.columns} cannot be {len(packed.data)} bytes long"
-        )
+        raise ModelError(f"a head of {packed.rows} x {packed.columns} cannot be {len(packed.data)} bytes long")
     if len(packed.thresholds) != len(packed.labels) or packed.columns < len(packed.labels):
         raise ModelError("a head has one threshold and at least one column a label; this one has not")
     weights = np.frombuffer(packed.data, dtype="<f4").reshape(packed.rows, packed.columns).astype(np.float64)

@@ -56,9 +56,7 @@ class Vectors:
         except msgspec.MsgspecError as error:
             raise InputError(f"a vector is a JSON list of numbers: {error}") from error
         if len(values) != self._config.columns:
-            raise InputError(
-                f"this loop's vectors have {self._config.columns} numbers; this one has {len(values)}"
-            )
+            raise InputError(f"this loop's vectors have {self._config.columns} numbers; this one has {len(values)}")
         with np.errstate(over="ignore", invalid="ignore"):
             scaled = (np.array(values) - self._center) / self._scale
             largest = np.abs(self._expand(scaled[None, :])).max()
@@ -97,9 +95,7 @@ class Vectors:
     def _expand(self, x: Floats) -> Floats:
         """(1, columns) to (1, d): a constant, the features, and their projection. ModelError if it is another shape."""
         if x.shape != (1, self._config.columns):
-            raise ModelError(
-                f"a vector of this loop is 1 x {self._config.columns}, not {x.shape[0]} x {x.shape[1]}"
-            )
+            raise ModelError(f"a vector of this loop is 1 x {self._config.columns}, not {x.shape[0]} x {x.shape[1]}")
         projected = np.maximum(x @ self._projection + self._offsets, 0.0)
         return np.concatenate([np.ones((len(x), 1)), x, projected], axis=1)
 

@@ -152,7 +152,9 @@ def test_a_foolish_retry_after_does_no_harm(text: str) -> None:
     assert hub.clock.monotonic() <= 60.0
 
 
-@pytest.mark.parametrize("error", [DiskFullError("the disk is full"), OverloadError("busy", retry_after_s=1.0)], ids=str)
+@pytest.mark.parametrize(
+    "error", [DiskFullError("the disk is full"), OverloadError("busy", retry_after_s=1.0)], ids=str
+)
 def test_a_hub_that_stays_full_is_named_at_the_deadline(error: Any) -> None:
     """When there was an answer, the error is the hub's own and not that it cannot be reached."""
     with pytest.raises(type(error), match=str(error)):
@@ -167,7 +169,8 @@ def test_what_is_no_hub_is_named(answer: httpx.Response) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"<html>", b'{"type": "urn:hotloop:error:Exception", "detail": "d"}', b'{"type": "os", "detail": "d"}']
+    "content",
+    [b"", b"<html>", b'{"type": "urn:hotloop:error:Exception", "detail": "d"}', b'{"type": "os", "detail": "d"}'],
 )
 def test_a_problem_that_is_none_names_the_status(content: bytes) -> None:
     """A 500 without a known error is a ServiceError; an answer cannot choose another class to raise."""
@@ -190,7 +193,9 @@ def test_bytes_models_and_acknowledgements_have_their_routes() -> None:
     assert [request.content for request in hub.requests] == [b"a", b"b"]
     hub = Hub(httpx.Response(200, content=b"bytes"))
     assert hub.client().get_blob("d" * 64) == b"bytes"
-    hub = Hub(httpx.Response(200, content=msgspec.msgpack.encode(model(3)), headers={"content-type": "application/msgpack"}))
+    hub = Hub(
+        httpx.Response(200, content=msgspec.msgpack.encode(model(3)), headers={"content-type": "application/msgpack"})
+    )
     assert hub.client().get_model(3) == model(3)
     assert hub.requests[0].url.path == "/v1/models/3"
     hub = Hub(httpx.Response(200, content=b'{"count": 1}'))
@@ -228,7 +233,9 @@ def test_following_goes_on_where_it_was(fast: None) -> None:
     assert [request.url.params["after"] for request in hub.requests] == ["0", "2", "2", "2"]
 
 
-@pytest.mark.parametrize("error", [AccessError("who?"), AccessError("no", known=True), RequestError("no name")], ids=str)
+@pytest.mark.parametrize(
+    "error", [AccessError("who?"), AccessError("no", known=True), RequestError("no name")], ids=str
+)
 def test_following_ends_when_asking_again_would_not_help(fast: None, error: Any) -> None:
     """A refusal is raised and not repeated for ever."""
     hub = Hub(refused(error))

@@ -36,7 +36,7 @@ def test_a_good_feedback_is_given_back_as_it_is():
 
 
 def test_a_piece_without_claims_is_good():
-    """"Nothing is wrong" is the most common verdict."""
+    """The most common verdict: nothing is wrong."""
     assert check_feedback(msgspec.structs.replace(GOOD, claims=()), LABELS).claims == ()
 
 

@@ -145,7 +145,9 @@ class FakeEngine:
 
     def trace(self, name: str) -> list[Record]:
         found = [
-            r for r in self.log.records if name in (getattr(r.event.body, "id", ""), getattr(r.event.body, "prediction", ""))
+            r
+            for r in self.log.records
+            if name in (getattr(r.event.body, "id", ""), getattr(r.event.body, "prediction", ""))
         ]
         if not found:
             raise NotFoundError(f"no prediction {name}")
@@ -176,9 +178,7 @@ def prediction(name: str, line: str = "line-1", data: bytes = b"piece") -> Predi
     """A prediction with one row of two features."""
     return Prediction(
         id=name,
-        observation=Observation(
-            id=name, site="site-1", line=line, at=1.0, digest=hashlib.sha256(data).hexdigest()
-        ),
+        observation=Observation(id=name, site="site-1", line=line, at=1.0, digest=hashlib.sha256(data).hexdigest()),
         version=1,
         outputs=(Output("ok", 0.9),),
         confidence=0.9,
@@ -215,7 +215,9 @@ class Caller:
     ) -> Reply:
         return asyncio.run(self.ask(method, target, body, role=role, **headers))
 
-    async def ask(self, method: str, target: str, body: bytes | list[bytes] = b"", *, role: str | None = "admin", **headers: str) -> Reply:
+    async def ask(
+        self, method: str, target: str, body: bytes | list[bytes] = b"", *, role: str | None = "admin", **headers: str
+    ) -> Reply:
         chunks = body if isinstance(body, list) else [body]
         incoming = [
             {"type": "http.request", "body": chunk, "more_body": i < len(chunks) - 1} for i, chunk in enumerate(chunks)
@@ -275,7 +277,7 @@ def app(engine: FakeEngine, keyring: Keyring):
 
 @pytest.fixture
 def call(app: HubApp) -> Caller:
-    """Asks the hub: call("GET", "/v1/status", role="engineer")."""
+    """How a test asks the hub, as any role."""
     return Caller(app)
 
 

@@ -183,7 +183,12 @@ def test_room_is_given_back_after_a_failure() -> None:
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(DiskFullError("full"), 507), (StoreBusyError("busy"), 503), (CorruptError("rot"), 500), (OverloadError("later"), 503)],
+    [
+        (DiskFullError("full"), 507),
+        (StoreBusyError("busy"), 503),
+        (CorruptError("rot"), 500),
+        (OverloadError("later"), 503),
+    ],
     ids=lambda v: type(v).__name__,
 )
 def test_what_the_store_raises_is_answered(engine: Any, call: Any, error: Exception, status: int) -> None:
@@ -238,7 +243,9 @@ def test_reading_the_log_is_written_into_it(engine: Any, call: Any) -> None:
     assert event.body.at > 1e9
 
 
-@pytest.mark.parametrize(("role", "target", "status"), [("operator", "/v1/log", 403), ("auditor", "/v1/log?limit=0", 422)])
+@pytest.mark.parametrize(
+    ("role", "target", "status"), [("operator", "/v1/log", 403), ("auditor", "/v1/log?limit=0", 422)]
+)
 def test_refusals_of_audited_routes_are_audited(engine: Any, call: Any, role: str, target: str, status: int) -> None:
     """Who tried and was refused is written too."""
     assert call("GET", target, role=role).status == status

@@ -85,7 +85,9 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_a_token_names_its_caller() -> None:
     """The right token gives the name, the role and the subject."""
-    keyring = Keyring.of([Credential("cell-7", "line", SECRET, subject="line-7"), Credential("ann", "operator", "o" * 40)])
+    keyring = Keyring.of(
+        [Credential("cell-7", "line", SECRET, subject="line-7"), Credential("ann", "operator", "o" * 40)]
+    )
     caller = keyring.caller(b"Bearer " + SECRET.encode())
     assert (caller.name, caller.role, caller.subject) == ("cell-7", "line", "line-7")
     assert keyring.caller(b"bearer  " + b"o" * 40).name == "ann"

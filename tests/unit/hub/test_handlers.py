@@ -19,7 +19,15 @@ MSGPACK = "application/msgpack"
 
 def verdict(**changes: Any) -> bytes:
     """A feedback as JSON."""
-    return msgspec.json.encode({"prediction": "line-1:1", "reviewer": "ann", "claims": [{"output": 0, "label": "ok"}], "type": "feedback", **changes})
+    return msgspec.json.encode(
+        {
+            "prediction": "line-1:1",
+            "reviewer": "ann",
+            "claims": [{"output": 0, "label": "ok"}],
+            "type": "feedback",
+            **changes,
+        }
+    )
 
 
 @pytest.fixture
@@ -32,7 +40,10 @@ def known(engine: Any, make: SimpleNamespace) -> str:
 def test_metrics_status_and_report_are_the_engines(call: Any, known: str) -> None:
     """What the engine says is passed on in the right media type."""
     metrics = call("GET", "/metrics")
-    assert (metrics.body, metrics.headers["content-type"]) == (b"hotloop_events_total 1\n", "text/plain; version=0.0.4; charset=utf-8")
+    assert (metrics.body, metrics.headers["content-type"]) == (
+        b"hotloop_events_total 1\n",
+        "text/plain; version=0.0.4; charset=utf-8",
+    )
     assert call("GET", "/v1/status").json() == {"version": 1, "events": 1}
     assert call("GET", "/v1/report").json() == {"version": 1, "events": 1}
 
@@ -60,7 +71,9 @@ def test_an_observation_is_predicted(call: Any, engine: Any) -> None:
         ("/v1/observations?line=line-1", b"bad", 422),
     ],
 )
-def test_an_observation_that_cannot_be_is_refused(call: Any, engine: Any, target: str, body: bytes, status: int) -> None:
+def test_an_observation_that_cannot_be_is_refused(
+    call: Any, engine: Any, target: str, body: bytes, status: int
+) -> None:
     """A line without a name, a reference that is none, nothing, or what is no image: nothing is logged."""
     assert call("POST", target, body).status == status
     assert engine.log.last() == 0
@@ -206,7 +219,9 @@ def test_a_page_looks_at_a_bounded_number_of_records(call: Any, engine: Any, mon
     assert call("GET", "/v1/predictions?after=8").json() == {"records": [], "next": 9, "end": True}
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "after=-1", "after=9223372036854775808", "limit=1&limit=2", "other=1"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=1001", "limit=x", "after=-1", "after=9223372036854775808", "limit=1&limit=2", "other=1"]
+)
 def test_pages_have_limits(call: Any, query: str) -> None:
     """A page's parameters are whole numbers in their bounds, each there once."""
     assert call("GET", f"/v1/predictions?{query}").status in (400, 422)

@@ -11,9 +11,38 @@ import pytest
 
 from hotloop.errors import RequestError
 from hotloop.hub import intake
-from hotloop.types import Claim, Event, Feedback, Judgement, Live, Notice, Observation, Output, Prediction, Proposals, Release
+from hotloop.types import (
+    Claim,
+    Event,
+    Feedback,
+    Judgement,
+    Live,
+    Notice,
+    Observation,
+    Output,
+    Prediction,
+    Proposals,
+    Release,
+)
 
-HOSTILE_NAMES = ["", ".", "..", "../x", "a/b", "a\\b", "-x", "_x", "a b", "a\n", "a\x00", "é", "a" * 65, "%2e%2e", "a:b", "~"]
+HOSTILE_NAMES = [
+    "",
+    ".",
+    "..",
+    "../x",
+    "a/b",
+    "a\\b",
+    "-x",
+    "_x",
+    "a b",
+    "a\n",
+    "a\x00",
+    "é",
+    "a" * 65,
+    "%2e%2e",
+    "a:b",
+    "~",
+]
 DIGEST = "0" * 64
 
 
@@ -201,7 +230,7 @@ def test_what_cannot_be_is_refused(body: Any) -> None:
 
 def test_the_event_at_fault_is_named() -> None:
     """In a batch, the message says which event is wrong."""
-    with pytest.raises(RequestError, match="^event 1: "):
+    with pytest.raises(RequestError, match=r"^event 1: "):
         intake.events([Event("line-1", 1, feedback()), Event("line-1", 2, feedback(reviewer=""))])
 
 
@@ -215,7 +244,8 @@ def test_an_idempotency_key_is_device_and_sequence(header: str, key: tuple[str, 
 
 
 @pytest.mark.parametrize(
-    "header", ["", "a", ":1", "a:", "a:-1", "a:+1", "a:1.0", "a: 1", "a:1 ", f"a:{2**63}", "a:" + "9" * 5000, "a:b:1", "a:١"]
+    "header",
+    ["", "a", ":1", "a:", "a:-1", "a:+1", "a:1.0", "a: 1", "a:1 ", f"a:{2**63}", "a:" + "9" * 5000, "a:b:1", "a:١"],
 )
 def test_other_idempotency_keys_are_refused(header: str) -> None:
     """What is no device and whole number is a RequestError that shows the form."""

@@ -50,7 +50,9 @@ def test_errors_are_described_as_problems() -> None:
         for operation in rows.values():
             for status, response in operation["responses"].items():
                 kinds = set(response["content"])
-                assert (kinds == {"application/problem+json"}) == (int(status) >= 400 and path != "/healthz" or status == "421")
+                assert (kinds == {"application/problem+json"}) == (
+                    (int(status) >= 400 and path != "/healthz") or status == "421"
+                )
 
 
 def test_the_description_is_made_once() -> None:

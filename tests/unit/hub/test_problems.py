@@ -71,7 +71,12 @@ def test_the_table_of_statuses(error: HotloopError, status: int) -> None:
 
 @pytest.mark.parametrize(
     ("error", "after"),
-    [(OverloadError("", retry_after_s=7.2), "7"), (OverloadError("", retry_after_s=0.01), "1"), (StoreBusyError(""), "1"), (DiskFullError(""), "5")],
+    [
+        (OverloadError("", retry_after_s=7.2), "7"),
+        (OverloadError("", retry_after_s=0.01), "1"),
+        (StoreBusyError(""), "1"),
+        (DiskFullError(""), "5"),
+    ],
     ids=str,
 )
 def test_what_passes_says_when_to_come_back(error: HotloopError, after: str) -> None:

@@ -20,7 +20,13 @@ from hotloop.hub.server import address, check_address, running, serve, take_port
 
 @pytest.mark.parametrize(
     ("host", "found"),
-    [("127.0.0.1", "127.0.0.1"), ("localhost", "127.0.0.1"), ("127.8.8.8", "127.8.8.8"), ("::1", "::1"), ("[::1]", "::1")],
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("localhost", "127.0.0.1"),
+        ("127.8.8.8", "127.8.8.8"),
+        ("::1", "::1"),
+        ("[::1]", "::1"),
+    ],
 )
 def test_loopback_addresses_are_taken(host: str, found: str) -> None:
     """Every way to say this machine alone."""
@@ -28,7 +34,19 @@ def test_loopback_addresses_are_taken(host: str, found: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["0.0.0.0", "::", "192.168.1.4", "10.0.0.1", "8.8.8.8", "plant.example", "", "127.0.0.1.example", "1", "::ffff:10.0.0.1"]
+    "host",
+    [
+        "0.0.0.0",
+        "::",
+        "192.168.1.4",
+        "10.0.0.1",
+        "8.8.8.8",
+        "plant.example",
+        "",
+        "127.0.0.1.example",
+        "1",
+        "::ffff:10.0.0.1",
+    ],
 )
 def test_addresses_that_others_reach_are_refused(host: str) -> None:
     """Without TLS the hub does not listen where others can reach it, and says what to do instead."""

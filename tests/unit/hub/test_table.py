@@ -40,7 +40,7 @@ def row(**changes: Any) -> Route:
 @pytest.mark.parametrize("permission", ["", None, "everything", "Read"])
 def test_a_route_without_a_permission_does_not_start(permission: Any) -> None:
     """A row whose permission is missing or unknown is refused when the hub is made."""
-    with pytest.raises(ConfigError, match="does not\\s+start"):
+    with pytest.raises(ConfigError, match=r"does not\s+start"):
         RouteTable([row(permission=permission)])
 
 

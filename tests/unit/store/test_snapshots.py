@@ -38,7 +38,7 @@ def test_a_cut_while_it_is_written_leaves_the_last_one(path, monkeypatch, step):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(*((os, "fsync") if step == "fsync" else (type(path), "replace")), failing)
-    with pytest.raises(StoreError, match="No space left.*goes on without"):
+    with pytest.raises(StoreError, match=r"No space left.*goes on without"):
         snapshots.save(b"two")
     monkeypatch.undo()
     assert snapshots.load() == b"one"

@@ -28,8 +28,8 @@ Maps = NDArray[np.float32]
 MODEL_BYTES_MAX = 256 * 2**20
 STRIDE_PX = 8
 SIDE_MULTIPLE_PX = 32  # the coarsest stride of the backbones
-CANDIDATES_MAX = 64  # a board has a dozen defects; the verifier's and the log's cost grow with this
-SCORE_MIN = 0.01  # a candidate costs little, a missed one can never be answered
+CANDIDATES_MAX = 32  # a board has a dozen defects; log, verifier and gate pay for each candidate
+SCORE_MIN = 0.02  # a candidate costs little, a missed one can never be answered
 FEATURE_MAX = 6.0  # spreads from the mean: one odd feature must not drown a row
 PEAKS_MAX = 512  # locations looked at before overlapping ones are dropped
 OVERLAP_MAX = 0.5  # candidates that share more are one
@@ -150,7 +150,7 @@ class StartModel:
         height, width = image.shape[:2]
         rows, columns, regions = _peaks(probabilities, sides, (width, height))
         scores = probabilities[:, rows, columns].T
-        seen = np.concatenate((scores, _geometry(regions), read(probabilities, maps, rows, columns)), axis=1)
+        seen: Floats = np.concatenate((scores, _geometry(regions), read(probabilities, maps, rows, columns)), axis=1)
         if self.description.reduction is not None:
             seen = np.concatenate((scores, self.description.reduction.apply(seen)), axis=1)
         return Candidates(regions, scores.astype(np.float64), seen.astype(np.float16))
@@ -241,16 +241,18 @@ def distinct(regions: Floats, overlap_max: float, count_max: int) -> NDArray[np.
 
 def _geometry(regions: Floats) -> Floats:
     """The logarithms of a box's width and height: (n, 2)."""
-    return np.log(regions[:, 2:] - regions[:, :2] + 1.0)
+    sides: Floats = np.log(regions[:, 2:] - regions[:, :2] + 1.0)
+    return sides
 
 
 def read(probabilities: Maps, maps: list[Maps], rows: np.ndarray, columns: np.ndarray) -> Floats:
     """The features at locations (n,) of maps (c, h, w): (n, f). What is read was chosen by measurement: `READ`."""
     sources = {"scores": probabilities, "classes": maps[0], "boxes": maps[1], "context": maps[2]}
-    return np.concatenate([_around(sources[name], rows, columns, reach, how) for name, reach, how in READ], 1)
+    parts = [_around(sources[name], rows, columns, reach, how) for name, reach, how in READ]
+    return np.concatenate(parts, axis=1, dtype=np.float64)
 
 
-def _around(plane: Maps, rows: np.ndarray, columns: np.ndarray, reach: int, how: str) -> Floats:
+def _around(plane: Maps, rows: np.ndarray, columns: np.ndarray, reach: int, how: str) -> Maps:
     """The mean or the largest of a map over the square of `reach` cells around locations: (n, c).
 
     Beyond the border its last cell goes on.
@@ -261,5 +263,5 @@ def _around(plane: Maps, rows: np.ndarray, columns: np.ndarray, reach: int, how:
     y = (rows[:, None] + steps).clip(0, plane.shape[1] - 1)
     x = (columns[:, None] + steps).clip(0, plane.shape[2] - 1)
     squares = plane[:, y[:, :, None], x[:, None, :]]
-    pooled = squares.mean((2, 3)) if how == "mean" else squares.max((2, 3))
+    pooled: Maps = squares.mean((2, 3)) if how == "mean" else squares.max((2, 3))
     return pooled.T

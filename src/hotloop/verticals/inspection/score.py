@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hotloop.errors import InputError
 from hotloop.types import Floats
@@ -42,7 +43,7 @@ class Quality:
     average_precision: dict[int, float]
 
 
-def truths_of(regions: Sequence[Sequence[float]], labels: Sequence[int]) -> Boxes:
+def truths_of(regions: Sequence[Sequence[float]] | Floats, labels: Sequence[int] | NDArray[np.int64]) -> Boxes:
     """True boxes as `Boxes`."""
     boxes = np.asarray(regions, np.float64).reshape(-1, 4)
     return Boxes(boxes, np.asarray(labels, np.int64), np.ones(len(boxes)))
@@ -55,7 +56,8 @@ def overlaps(a: Floats, b: Floats) -> Floats:
     shared = np.prod(np.clip(high - low, 0, None), axis=2)
     areas = [np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1) for boxes in (a, b)]
     union = areas[0][:, None] + areas[1][None] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    result: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return result
 
 
 def hits(found: Boxes, truths: Boxes, overlap_min: float = OVERLAP_MIN) -> np.ndarray:

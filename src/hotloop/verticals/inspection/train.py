@@ -143,7 +143,7 @@ def disturb(patch: Patch, rng: np.random.Generator) -> Patch:
 class BoardSource:
     """Drawn boards, test and template: a few hundred are kept, one is drawn anew for each batch."""
 
-    labels = KINDS
+    labels: tuple[str, ...] = KINDS
     inputs = 2
 
     def __init__(self, seed: int, kept: int = 160, defects_max: int = 26, per_patch: float = 1 / 16) -> None:
@@ -267,7 +267,8 @@ def fit(
         if report is not None:
             report(step, float(loss.detach()))
     detector.load_state_dict(kept)
-    return detector.cpu().eval()
+    trained: Detector = detector.cpu().eval()
+    return trained
 
 
 def begun(source: Source, recipe: Recipe, onnx: bytes) -> Detector:

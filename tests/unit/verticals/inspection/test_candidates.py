@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hotloop.errors import ModelError
 from hotloop.learn.moments import Moments
 from hotloop.types import Rows
+from hotloop.verticals.inspection import candidates
 from hotloop.verticals.inspection.candidates import Expansion, assign, decide
 from hotloop.verticals.inspection.detector import Description
 from hotloop.verticals.inspection.score import overlaps, truths_of
@@ -54,10 +55,11 @@ def test_rows_depend_on_the_seed_alone():
 
 def test_the_random_layer_never_changes():
     """A log is replayed with the same mixing years later: the bits are pinned."""
-    description = Description(LABELS, "grey", (0.5, 0.5), (0.0,) * 4, (1.0,) * 4)
-    rows = Expansion(description, seed=0, projected=8)(np.eye(4))
-    pinned = hashlib.sha256(np.round(rows, 9).tobytes()).hexdigest()
-    assert pinned == PINNED
+    mix, lift = candidates._random_layer(4, 8, seed=0)
+    pinned = hashlib.sha256(mix.tobytes() + lift.tobytes()).hexdigest()
+    assert pinned == "7f0b9e119a22b854e21deffffb241981b4feeab05f02df49582f357a41ce1e6a"
+    assert set(np.unique(mix)) == {-0.5, 0.5}
+    assert np.abs(lift).max() <= 1
 
 
 def test_an_odd_feature_is_bounded(expand):
@@ -85,7 +87,7 @@ def test_complete_verdict_names_hits_and_ground():
     lesson = assign(regions, truths_of([(0, 0, 10, 10)], [1]), 2, complete=True)
     assert lesson.rows.tolist() == [0, 2]
     assert lesson.y.tolist() == [[0, 1], [0, 0]]
-    assert lesson.w.tolist() == [1, 1]
+    assert lesson.w.tolist() == [1, candidates.GROUND_WEIGHT]
 
 
 def test_partial_verdict_leaves_the_rest_unknown():

@@ -1,4 +1,4 @@
-"""The simulated plant: harmless marks clear of defects, the same from the same seed, and a verifier with known habits."""
+"""The simulated plant: harmless marks clear of defects, seeds that repeat, a verifier with known habits."""
 
 from __future__ import annotations
 
