@@ -1,6 +1,6 @@
 """The log: durable events a second and the wait of one append, beside a plain file with one fsync an event.
 
-    python -m bench.log
+python -m bench.log
 """
 
 from __future__ import annotations

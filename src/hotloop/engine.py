@@ -42,6 +42,7 @@ from hotloop.types import (
 _READ_MAX = 1000  # records a turn reads at once
 _RETRY_S = 0.5  # how long the turn waits after the disk failed it
 _HUB = "hub"  # the device as which the hub itself writes
+_REPORT_S = 1.0
 _LOCAL_LINES_MAX = 1000
 _SNAPSHOT_EVERY = 500  # updates between two snapshots: what a restart has to learn again at most
 
@@ -103,6 +104,8 @@ class Engine:
         self._local: set[str] = set()  # lines that the hub itself predicts for
         self._unsaid: _Conclusion | None = None  # what the disk did not take yet
         self._updates = 0
+        self._reported: Report | None = None
+        self._reported_s = 0.0
         self._released_s = -1e9
         self._embedder: Embedder | None = None  # what recovery shows again was embedded before
         self.trouble = ""  # what keeps the loop from turning, if anything does
@@ -334,9 +337,13 @@ class Engine:
         return self._lineage.held
 
     def report(self) -> Report:
-        """Every measure, as of now."""
-        with self.measuring:
-            return self.measures.report(self.config.name)
+        """Every measure, as of now; where the loop turns by itself, at most `_REPORT_S` old, for a report is work."""
+        age_s = self.clock.monotonic() - self._reported_s
+        if self._reported is None or self._thread is None or age_s > _REPORT_S:
+            with self.measuring:
+                self._reported = self.measures.report(self.config.name)
+            self._reported_s = self.clock.monotonic()
+        return self._reported
 
     def snapshot(self) -> Status:
         """How the loop stands."""
@@ -354,8 +361,9 @@ class Engine:
 
     def metrics_text(self) -> str:
         """Prometheus exposition."""
+        report = self.report()
         with self.measuring:
-            self.metrics.refresh(self.measures.report(self.config.name))
+            self.metrics.refresh(report)
             return self.metrics.text().decode()
 
     @property

@@ -1,4 +1,4 @@
-"""Start a hub as a process of its own, for demos, benches and tests: `hotloop up` with a file that says when it is up."""
+"""Start a hub as a process of its own: `hotloop up` with a file that says when it is up."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def start_hub(settings: Path) -> RunningHub:
             raise ServiceError(f"the hub did not come up: {said.read_text(errors='replace')[-2000:]}")
         time.sleep(0.05)
     told = msgspec.json.decode(ready.read_bytes(), type=Ready)
-    tokens = {credential.role: credential.token for credential in open_credentials(Path(told.folder))}
+    tokens: dict[str, str] = {credential.role: credential.token for credential in open_credentials(Path(told.folder))}
     return RunningHub(process, told.url, tokens)
 
 

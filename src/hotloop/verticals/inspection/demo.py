@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import httpx
 import msgspec
@@ -28,6 +27,7 @@ from hotloop.errors import ServiceError
 from hotloop.launch import RunningHub, start_hub
 from hotloop.loading import load_vertical
 from hotloop.measure import Report, plots, render
+from hotloop.measure.quality import RECENT_EXAMPLES, Band, QualitySummary, Score
 from hotloop.predict import unpack_head
 from hotloop.verticals.inspection.labels import read_labels
 from hotloop.verticals.inspection.lines import UNSEEN
@@ -112,12 +112,12 @@ def _window(report: Report, elapsed_s: float, seconds: float) -> Group:
     )
     table = Table("", "boards judged", "precision", "recall", "F1", "", expand=False)
     if quality.examples:
-        rows: list[tuple[str, Any]] = [("at first", quality.first), ("now", quality.recent)]
+        rows: list[tuple[str, Score]] = [("at first", quality.first), ("now", quality.recent)]
         rows += [(f"  {score.key}", score) for score in quality.lines]
         for name, score in rows:
             shown = [_band(band) for band in (score.precision, score.recall, score.f1)]
             style = "bold green" if name == "now" else ""
-            table.add_row(name, str(_pieces(name, quality)), *shown, _bar(score.f1.value), style=style)
+            table.add_row(name, _pieces(name, quality), *shown, _bar(score.f1.value), style=style)
     spread = waterfall.verdict_to_live
     speed = Text("no verdict is live yet")
     if spread.count:
@@ -129,14 +129,14 @@ def _window(report: Report, elapsed_s: float, seconds: float) -> Group:
     return Group(Panel(Group(heading, table, speed), title="hotloop demo: circuit boards", expand=False))
 
 
-def _pieces(name: str, quality: Any) -> int | str:
+def _pieces(name: str, quality: QualitySummary) -> str:
     """How many examples a row of the window speaks of."""
-    if name == "at first":
-        return min(quality.examples, 50)
-    return quality.examples if name == "now" else ""
+    first = quality.curve[0].examples if quality.curve else 0
+    whole = {"at first": first, "now": min(quality.examples, RECENT_EXAMPLES)}
+    return str(whole[name]) if name in whole else ""
 
 
-def _band(band: Any) -> str:
+def _band(band: Band) -> str:
     """A share with its band."""
     return "-" if band.value is None else f"{band.value:.1%} [dim]({band.lower:.0%} to {band.upper:.0%})[/]"
 

@@ -104,10 +104,11 @@ def _marks(
     vertical: Vertical, one: Compared, outputs: tuple[Output, ...]
 ) -> tuple[list[tuple[Output, str]], list[tuple[str, tuple[float, ...]]]]:
     """Each output with how it turned out, and the truths that no output hit."""
-    said = []
-    for output in outputs:
-        alone = vertical.outcomes((output,), one.example)
-        said.append((output, "hit" if Outcome("hit", output.label) in alone else "false alarm"))
+    alone = [vertical.outcomes((output,), one.example) for output in outputs]
+    said = [
+        (output, "hit" if Outcome("hit", output.label) in told else "false alarm")
+        for output, told in zip(outputs, alone, strict=True)
+    ]
     found = [output for output, kind in said if kind == "hit"]
     missed = []
     for truth in one.board.truths:
@@ -123,8 +124,8 @@ def _same(output: Output, label: str, region: tuple[float, ...]) -> bool:
 
 def _box(axes: Axes, region: tuple[float, ...], text: str, kind: str) -> None:
     x1, y1, x2, y2 = region
-    style = {"linestyle": "--"} if kind == "missed" else {}
-    axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, ec=_COLOURS[kind], lw=2.5, **style))
+    style = "--" if kind == "missed" else "-"
+    axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, ec=_COLOURS[kind], lw=2.5, ls=style))
     box = {"facecolor": _COLOURS[kind], "edgecolor": "none", "pad": 1.5}
     axes.text(x1, y1 - 4, text, color="white", fontsize=8, va="bottom", bbox=box)
 

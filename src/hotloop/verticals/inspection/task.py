@@ -96,18 +96,18 @@ class Detection:
         """Hits, false alarms and misses by what the reviewers agree on; "right" for a good piece called good."""
         words = words_of(example, self.labels)
         truths = agreed(words)
-        found = _boxes(outputs, self.labels)
-        taken = hits(found, truths)
+        placed = [o for o in outputs if o.label in self.labels and o.region is not None and len(o.region) == 4]
+        taken = hits(_boxes(placed, self.labels), truths).tolist()
         complete = any(word.complete for word in words)
         refuted = {index for word in words for index in word.refuted}
-        told = [Outcome("hit", outputs[k].label) for k in np.flatnonzero(taken >= 0)]
+        told = [Outcome("hit", output.label) for output, truth in zip(placed, taken, strict=True) if truth >= 0]
         told += [
-            Outcome("false alarm", outputs[k].label)
-            for k in np.flatnonzero(taken < 0)
-            if complete or outputs[k].proposal in refuted
+            Outcome("false alarm", output.label)
+            for output, truth in zip(placed, taken, strict=True)
+            if truth < 0 and (complete or output.proposal in refuted)
         ]
-        missed = sorted(set(range(len(truths.labels))) - set(taken.tolist()))
-        told += [Outcome("missed", self.labels[truths.labels[k]]) for k in missed]
+        missed = sorted(set(range(len(truths.labels))) - set(taken))
+        told += [Outcome("missed", self.labels[int(truths.labels[k])]) for k in missed]
         if not told and complete:
             return (Outcome("right", ""),)
         return tuple(told)
@@ -153,7 +153,8 @@ def smoothed(image: Pixels) -> Pixels:
 
 def _grey(pixels: Pixels) -> Pixels:
     """Luma of RGB (ITU-R BT.601)."""
-    return (pixels @ np.array([0.299, 0.587, 0.114]) + 0.5).astype(np.uint8)
+    grey: Pixels = (pixels @ np.array([0.299, 0.587, 0.114]) + 0.5).astype(np.uint8)
+    return grey
 
 
 def _start_model(config: InspectionConfig) -> tuple[StartModel, str]:
@@ -183,10 +184,13 @@ def _prior(expand: Expansion, description: Description, labels: Sequence[str], *
 
 
 def _regions(proposals: Proposals) -> Floats:
+    """The boxes of proposals (n, 4). ModelError if they have not one box each."""
+    if len(proposals.regions) != proposals.rows or any(len(region) != 4 for region in proposals.regions):
+        raise ModelError(f"{proposals.rows} proposals need as many boxes x1, y1, x2, y2")
     return np.asarray(proposals.regions, np.float64).reshape(-1, 4)
 
 
 def _boxes(outputs: Sequence[Output], labels: Sequence[str]) -> Boxes:
-    known = [output for output in outputs if output.label in labels]
-    boxes = truths_of([o.region or (0.0,) * 4 for o in known], [labels.index(o.label) for o in known])
-    return Boxes(boxes.regions, boxes.labels, np.array([output.score for output in known]))
+    """Outputs that have a place and a known label, as boxes."""
+    boxes = truths_of([output.region or () for output in outputs], [labels.index(o.label) for o in outputs])
+    return Boxes(boxes.regions, boxes.labels, np.array([output.score for output in outputs]))

@@ -58,7 +58,7 @@ class WholeImage:
         return Rows(x, np.mean(votes, axis=0)[None], np.ones(1))
 
     def outcomes(self, outputs: Sequence[Output], example: Example) -> tuple[Outcome, ...]:
-        """ "right" for a good piece called good, a hit for the true kind, else a false alarm, a miss, or both."""
+        """A good piece called good is "right"; the true kind is a hit; else a false alarm, a miss, or both."""
         rows = self.teach(example)
         if len(rows.w) == 0:
             return ()

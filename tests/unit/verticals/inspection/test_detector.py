@@ -9,7 +9,15 @@ import pytest
 from hotloop.errors import ImageError, ModelError, TemplateError
 from hotloop.verticals.inspection import detector
 from hotloop.verticals.inspection.boards import draw_board
-from hotloop.verticals.inspection.detector import Description, Reduction, StartModel, boards_files, boards_model, distinct, load
+from hotloop.verticals.inspection.detector import (
+    Description,
+    Reduction,
+    StartModel,
+    boards_files,
+    boards_model,
+    distinct,
+    load,
+)
 from hotloop.verticals.inspection.score import overlaps
 
 
