@@ -217,6 +217,8 @@ def test_every_route_is_documented() -> None:
 def test_every_setting_is_documented() -> None:
     """Each key of loop.toml stands in docs/ under its table."""
     from hotloop.config import LoopConfig, Section
+    from hotloop.verticals.inspection.settings import InspectionConfig
+    from hotloop.verticals.vectors import VectorsConfig
 
     missing = []
 
@@ -229,7 +231,9 @@ def test_every_setting_is_documented() -> None:
 
     text = documents()
     walk(LoopConfig, "")
-    assert missing == []
+    walk(InspectionConfig, "inspection.")
+    walk(VectorsConfig, "vectors.")
+    assert set(missing) <= {"tables", "base"}, "filled by the reader, not written by users"
 
 
 def test_every_metric_is_documented() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hotloop.config import LoopConfig, check_name, load, resolve
+from hotloop.config import LoopConfig, check_name, from_tables, load, resolve
 from hotloop.engine import Engine, Receipt
 from hotloop.errors import ConfigError, HotloopError, InputError
 from hotloop.feedback import right, verdict
@@ -119,16 +119,11 @@ def settled(folder: Path, settings: dict[str, Any]) -> LoopConfig:
     tables: dict[str, Any] = {"vertical": "inspection", "store": {"folder": str(folder.resolve())}}
     top = {field.name for field in msgspec.structs.fields(LoopConfig)}
     vertical = settings.get("vertical", "inspection")
-    own = {key: value for key, value in settings.items() if key not in top}
-    tables.update({key: value for key, value in settings.items() if key in top})
+    own = {key: value for key, value in settings.items() if key not in top and key != vertical}
+    tables.update({key: value for key, value in settings.items() if key not in own})
     tables["store"] = {"folder": str(folder.resolve()), **tables["store"]}
-    if own:
-        table = vertical if vertical in top else "options"
-        tables[table] = {**tables.get(table, {}), **own}
-    try:
-        return resolve(msgspec.convert(tables, LoopConfig), folder)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"hotloop.open: {str(error).replace('`$.', '`')}") from error
+    tables[vertical] = {**tables.get(vertical, {}), **own}
+    return resolve(from_tables(tables, "hotloop.open"), folder)
 
 
 def as_bytes(sensed: Sensed) -> bytes:

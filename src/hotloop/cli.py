@@ -87,7 +87,7 @@ def up(
         engine.start()
         stop = threading.Event()
         if config.sense.folder:
-            watched = WatchedFolder(config.sense, engine.observe, templates=_compares(config))
+            watched = WatchedFolder(config.sense, engine.observe)
             threading.Thread(target=_watch, args=(watched, config.sense.poll_s, stop), daemon=True).start()
 
         def answers(url: str) -> None:
@@ -97,12 +97,6 @@ def up(
 
         serve(engine, config, answers)
         stop.set()
-
-
-def _compares(config: LoopConfig) -> bool:
-    """Whether images of the watched folder come with a template: only boxes are found by comparing."""
-    settings = config.inspection
-    return config.vertical == "inspection" and settings.task == "boxes" and settings.reference
 
 
 def _watch(watched: Any, poll_s: float, stop: threading.Event) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -27,34 +27,15 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """A table of `loop.toml`."""
 
 
+Own = TypeVar("Own", bound=Section)
+
+
 class ImageLimits(Section, frozen=True):
     """What an image may be before it is decoded."""
 
     bytes_max: Positive = 16 * 2**20
     pixels_max: Positive = 20_000_000  # 5,472 x 3,648, the largest common camera; decoded in < 256 MB
     side_px_max: Positive = 20_000
-
-
-class InspectionConfig(Section, frozen=True):
-    """`[inspection]`: pictures in, boxes or a kind of the whole piece out."""
-
-    task: Literal["boxes", "image"] = "boxes"
-    start: str = "boards"  # "boards" (shipped), "none" (cold start), or the path of a model trained by oneself
-    labels: tuple[str, ...] = ()  # empty: those of the start model
-    good: Annotated[str, Meta(min_length=1)] = "ok"  # task "image": what a piece without defects is called
-    reference: bool = True  # pieces are compared with a template
-    labelled: str = ""  # folder with labels to start from: COCO, YOLO, masks or DeepPCB
-    images: ImageLimits = ImageLimits()
-
-
-class VectorsConfig(Section, frozen=True):
-    """`[vectors]`: plain feature vectors in, one label out."""
-
-    labels: tuple[str, ...] = ()
-    columns: Annotated[int, Meta(ge=1, le=4096)] = 16
-    projected: Annotated[int, Meta(ge=0, le=4096)] = 0  # random ReLU features added to the plain ones
-    center: tuple[float, ...] = ()  # subtracted from each column
-    scale: tuple[float, ...] = ()  # each column is divided by it: its usual spread
 
 
 class LearnConfig(Section, frozen=True):
@@ -85,7 +66,7 @@ class SenseConfig(Section, frozen=True):
     """`[sense]`: where payloads come from besides HTTP."""
 
     folder: str = ""  # watched for images; "" is none
-    reference_suffix: str = "_temp"  # X_test.png is compared with X_temp.png
+    reference_suffix: str = "_temp"  # X_test.png is compared with X_temp.png; "" has no templates
     image_suffix: str = "_test"  # stripped from a name before the reference's suffix is put
     reference: str = ""  # one template for every image; "" looks for one beside the image
     poll_s: Annotated[float, Meta(ge=0.01)] = 0.2
@@ -127,9 +108,6 @@ class LoopConfig(Section, frozen=True):
     name: Name = "loop"
     vertical: str = "inspection"
     site: Name = "site-1"
-    inspection: InspectionConfig = InspectionConfig()
-    vectors: VectorsConfig = VectorsConfig()
-    options: dict[str, Any] = {}  # settings of verticals that are not hotloop's own
     sense: SenseConfig = SenseConfig()
     join: JoinConfig = JoinConfig()
     learn: LearnConfig = LearnConfig()
@@ -137,6 +115,8 @@ class LoopConfig(Section, frozen=True):
     rollout: RolloutConfig = RolloutConfig()
     hub: HubConfig = HubConfig()
     store: StoreConfig = StoreConfig()
+    tables: dict[str, dict[str, Any]] = {}  # the verticals' own tables: the core does not read them
+    base: str = ""  # the folder of loop.toml, from which relative paths are seen
 
 
 def load(path: Path) -> LoopConfig:
@@ -151,35 +131,59 @@ def load(path: Path) -> LoopConfig:
 
 
 def parse(text: str, name: str = "loop.toml") -> LoopConfig:
-    """The settings in `text`. ConfigError says which key of `name` is wrong, and how."""
+    """The settings in `text`. ConfigError says which key of `name` is wrong, and how.
+
+    A table that is none of the core's is a vertical's (`[inspection]`): it is kept as it is, for `own_table`.
+    """
     try:
-        return msgspec.convert(tomllib.loads(text), LoopConfig)
+        found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name} is not TOML: {error}") from error
+    return from_tables(found, name)
+
+
+def from_tables(found: dict[str, Any], name: str) -> LoopConfig:
+    """The settings in tables as TOML gives them. ConfigError says which key of `name` is wrong, and how."""
+    core = {field.name for field in msgspec.structs.fields(LoopConfig)} - {"tables", "base"}
+    own = {key: value for key, value in found.items() if key not in core and isinstance(value, dict)}
+    rest = {key: value for key, value in found.items() if key not in own}
+    if strange := sorted({"tables", "base"} & set(rest)):
+        raise ConfigError(f"{name}: there is no setting {strange[0]!r}")
+    try:
+        return msgspec.structs.replace(msgspec.convert(rest, LoopConfig), tables=own)
     except msgspec.ValidationError as error:
-        where = str(error).replace("`$.", "`")
-        raise ConfigError(f"{name}: {where}. `hotloop init` writes every key with its meaning.") from error
+        raise ConfigError(f"{name}: {_said(error)}") from error
+
+
+def own_table(config: LoopConfig, name: str, kind: type[Own]) -> Own:
+    """A vertical's own table, checked against its record. ConfigError says which key is wrong, and how."""
+    try:
+        return msgspec.convert(config.tables.get(name, {}), kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"[{name}] {_said(error, f'{name}.')}") from error
+
+
+def _said(error: msgspec.ValidationError, prefix: str = "") -> str:
+    return f"{str(error).replace('`$.', f'`{prefix}')}. `hotloop init` writes every key with its meaning."
 
 
 def resolve(config: LoopConfig, base: Path) -> LoopConfig:
-    """Make the paths in `config` absolute, seen from `base`."""
-
-    def at(text: str) -> str:
-        return str((base / text).resolve()) if text else ""
-
-    start = config.inspection.start
+    """Make the paths in `config` absolute, seen from `base`, and keep `base` for those of the verticals."""
     return msgspec.structs.replace(
         config,
-        store=msgspec.structs.replace(config.store, folder=at(config.store.folder)),
+        store=msgspec.structs.replace(config.store, folder=path_from(base, config.store.folder)),
         sense=msgspec.structs.replace(
-            config.sense, folder=at(config.sense.folder), reference=at(config.sense.reference)
+            config.sense,
+            folder=path_from(base, config.sense.folder),
+            reference=path_from(base, config.sense.reference),
         ),
-        inspection=msgspec.structs.replace(
-            config.inspection,
-            labelled=at(config.inspection.labelled),
-            start=start if start in ("boards", "none") else at(start),
-        ),
+        base=config.base or str(base.resolve()),
     )
+
+
+def path_from(base: str | Path, text: str) -> str:
+    """`text` as an absolute path, seen from `base`; "" stays ""."""
+    return str((Path(base) / text).resolve()) if text else ""
 
 
 def check_name(text: str, what: str) -> str:

@@ -19,5 +19,7 @@ def load_vertical(config: LoopConfig) -> Vertical:
     if not found:
         names = ", ".join(sorted({point.name for point in entry_points(group=_GROUP)})) or "none"
         raise ConfigError(f"no vertical {config.vertical!r} is installed; there are: {names}")
+    if strange := set(config.tables) - {point.name for point in entry_points(group=_GROUP)}:
+        raise ConfigError(f"[{min(strange)}] is no table of loop.toml, nor a vertical that is installed")
     make = cast("Callable[[LoopConfig], Vertical]", next(iter(found)).load())
     return make(config)

@@ -52,11 +52,34 @@ def test_the_tutorial_has_python_with_its_output() -> None:
 
 def test_the_tutorials_settings_are_settings() -> None:
     """The loop.toml of the tutorial is accepted, and says what its Python says."""
-    from hotloop.config import parse
+    from hotloop.config import own_table, parse
+    from hotloop.verticals.vectors import VectorsConfig
 
     text = PAGES[0].read_text(encoding="utf-8")
     found = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     config = parse(found[0])
     assert config.vertical == "vectors"
-    assert config.vectors.labels == ("ok", "worn")
-    assert config.vectors.columns == len(config.vectors.center) == len(config.vectors.scale) == 2
+    own = own_table(config, "vectors", VectorsConfig)
+    assert own.labels == ("ok", "worn")
+    assert own.columns == len(own.center) == len(own.scale) == 2
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link can point to within a page: its headings, as a browser of Markdown names them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    """Each relative link of docs/ and the README names a file that is there, and a heading in it."""
+    broken = []
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            file, _, heading = link.partition("#")
+            target = (page.parent / file).resolve() if file else page
+            if "://" in link or (target.exists() and not heading):
+                continue
+            if not target.is_file() or heading not in anchors(target):
+                broken.append(f"{page.relative_to(ROOT)}: {link}")
+    assert broken == []

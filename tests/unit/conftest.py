@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from hotloop.config import GateConfig, JoinConfig, LearnConfig, LoopConfig, RolloutConfig, VectorsConfig
+from hotloop.config import GateConfig, JoinConfig, LearnConfig, LoopConfig, RolloutConfig
 from hotloop.engine import Engine
 from hotloop.errors import HotloopError
 from hotloop.feedback import verdict
@@ -69,7 +69,7 @@ class Stand:
     def __init__(self, **settings):
         self.config = LoopConfig(
             vertical="vectors",
-            vectors=VectorsConfig(labels=LABELS, columns=2),
+            tables={"vectors": dict(labels=LABELS, columns=2)},
             **{
                 "gate": GateConfig(least_examples=10),
                 "rollout": RolloutConfig(interval_s=0.0),

@@ -9,12 +9,11 @@ import pytest
 
 from hotloop import agent as agent_module
 from hotloop.agent import Agent, Place
-from hotloop.config import VectorsConfig
 from hotloop.errors import HubUnreachableError, InputError, KeyConflictError, OverloadError
 from hotloop.predict import pack_head
 from hotloop.testing.clock import SimulatedClock
 from hotloop.types import Head, Model, Payload, digest
-from hotloop.verticals.vectors import Vectors
+from hotloop.verticals.vectors import Vectors, VectorsConfig
 
 LABELS = ("ok", "worn")
 

@@ -10,7 +10,10 @@ from PIL import Image
 
 import hotloop
 from hotloop.api import as_bytes, settled
+from hotloop.config import own_table
 from hotloop.errors import ConfigError, InputError, ModelError, NotFoundError
+from hotloop.loading import load_vertical
+from hotloop.verticals.vectors import VectorsConfig
 
 VECTORS = {"vertical": "vectors", "labels": ["ok", "worn"], "columns": 2, "store": {"free_bytes_min": 1}}
 
@@ -120,13 +123,14 @@ def test_settings_are_those_of_loop_toml(tmp_path):
     """Top-level keys, whole tables, and the vertical's own keys for short; the stores are in the folder."""
     config = settled(tmp_path, {**VECTORS, "site": "plant-2", "gate": {"alpha": 0.01}, "vectors": {"projected": 8}})
     assert (config.site, config.gate.alpha) == ("plant-2", 0.01)
-    assert (config.vectors.labels, config.vectors.columns, config.vectors.projected) == (("ok", "worn"), 2, 8)
+    own = own_table(config, "vectors", VectorsConfig)
+    assert (own.labels, own.columns, own.projected) == (("ok", "worn"), 2, 8)
     assert (config.store.folder, config.store.free_bytes_min) == (str(tmp_path), 1)
 
 
-def test_keys_of_a_foreign_vertical_are_its_options(tmp_path):
-    """What is not hotloop's own goes to `options`."""
-    assert settled(tmp_path, {"vertical": "robots", "speed": 3}).options == {"speed": 3}
+def test_keys_that_the_core_has_not_are_the_verticals(tmp_path):
+    """They go to its own table."""
+    assert settled(tmp_path, {"vertical": "robots", "speed": 3}).tables == {"robots": {"speed": 3}}
 
 
 @pytest.mark.parametrize(
@@ -136,7 +140,7 @@ def test_keys_of_a_foreign_vertical_are_its_options(tmp_path):
 def test_a_setting_that_there_is_not_is_named(tmp_path, settings, named):
     """As in loop.toml."""
     with pytest.raises(ConfigError, match=named):
-        settled(tmp_path, settings)
+        load_vertical(settled(tmp_path, settings))
 
 
 def test_what_a_sensor_gives_becomes_bytes(tmp_path):

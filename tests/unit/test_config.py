@@ -9,9 +9,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hotloop.config import LoopConfig, Section, check_name, load, parse, resolve
+from hotloop.config import LoopConfig, Section, check_name, load, own_table, parse, resolve
 from hotloop.errors import ConfigError
+from hotloop.verticals.inspection.settings import InspectionConfig, settings_of
+from hotloop.verticals.vectors import VectorsConfig
 
+OWN = {"inspection": InspectionConfig, "vectors": VectorsConfig}
 TEMPLATE = files("hotloop").joinpath("loop.toml").read_text(encoding="utf-8")
 
 
@@ -26,6 +29,14 @@ def keys_of(kind, prefix=""):
     return found
 
 
+def every_key():
+    """The keys of the core, and those of hotloop's own verticals under their names."""
+    found = {name: field for name, field in keys_of(LoopConfig).items() if name not in ("tables", "base")}
+    for table, kind in OWN.items():
+        found |= keys_of(kind, f"{table}.")
+    return found
+
+
 def keys_in(table, prefix=""):
     """The keys that a TOML table sets, tables flattened with dots."""
     found = set()
@@ -36,18 +47,21 @@ def keys_in(table, prefix=""):
 
 def test_the_template_parses_to_the_defaults():
     """What `hotloop init` writes changes nothing."""
-    assert parse(TEMPLATE) == LoopConfig()
+    config = parse(TEMPLATE)
+    assert msgspec.structs.replace(config, tables={}) == LoopConfig()
+    for table, kind in OWN.items():
+        assert own_table(config, table, kind) == kind()
 
 
 def test_the_template_holds_every_key():
     """Each setting stands in the template, and the template has no other."""
-    assert keys_in(tomllib.loads(TEMPLATE)) == set(keys_of(LoopConfig))
+    assert keys_in(tomllib.loads(TEMPLATE)) == set(every_key())
 
 
 def test_the_template_says_the_numbers_of_the_code():
     """Each value in the template is the code's default, compared as text would be read."""
     written = tomllib.loads(TEMPLATE)
-    for name, field in keys_of(LoopConfig).items():
+    for name, field in every_key().items():
         value = written
         for part in name.split("."):
             value = value[part]
@@ -73,9 +87,7 @@ def test_an_empty_file_is_the_defaults():
         ("[hub]\nport = 80.5", "hub.port"),
         ("[learn]\nridge = 0.0", "learn.ridge"),
         ("[store]\npending_events_max = 0", "store.pending_events_max"),
-        ("[inspection]\ntask = 'circles'", "inspection.task"),
-        ("[inspection.images]\nbytes_max = -1", "inspection.images.bytes_max"),
-        ("[vectors]\ncolumns = 5000", "vectors.columns"),
+        ("base = '/'", "base"),
         ("[sense]\nline = 'a b'", "sense.line"),
         ("name = '../up'", "name"),
         ("gate = 3", "gate"),
@@ -100,9 +112,24 @@ def test_a_number_for_seconds_may_be_whole():
     assert parse("[hub]\nfollow_s = 15").hub.follow_s == 15.0
 
 
-def test_options_take_what_other_verticals_want():
-    """`options` is free: nested tables of any names."""
-    assert parse("[options.robots]\nspeed = 3").options == {"robots": {"speed": 3}}
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[inspection]\ntask = 'circles'", "inspection.task"),
+        ("[inspection.images]\nbytes_max = -1", "inspection.images.bytes_max"),
+        ("[vectors]\ncolumns = 5000", "vectors.columns"),
+    ],
+)
+def test_what_is_wrong_in_a_verticals_table_is_named_by_the_vertical(text, named):
+    """The core keeps the table as it is; whoever reads it says what is wrong with it."""
+    table = named.split(".", maxsplit=1)[0]
+    with pytest.raises(ConfigError, match=named):
+        own_table(parse(text), table, OWN[table])
+
+
+def test_a_vertical_has_a_table_of_its_own():
+    """The core does not know its keys."""
+    assert parse("[robots]\nspeed = 3").tables == {"robots": {"speed": 3}}
 
 
 def test_a_missing_file_says_how_to_write_one(tmp_path):
@@ -137,22 +164,22 @@ def test_paths_are_seen_from_the_file(tmp_path):
     assert config.store.folder == str(tmp_path / "data")
     assert config.sense.folder == str(tmp_path / "in")
     assert config.sense.reference == str(tmp_path.parent / "golden.png")
-    assert config.inspection.labelled == str(tmp_path / "labels")
-    assert config.inspection.start == str(tmp_path / "own.onnx")
+    assert settings_of(config).labelled == str(tmp_path / "labels")
+    assert settings_of(config).start == str(tmp_path / "own.onnx")
 
 
 @pytest.mark.parametrize("start", ["boards", "none"])
 def test_names_of_start_models_are_no_paths(start):
     """The words boards and none stay words."""
     config = parse(f"[inspection]\nstart = '{start}'")
-    assert resolve(config, Path("/etc")).inspection.start == start
+    assert settings_of(resolve(config, Path("/etc"))).start == start
 
 
 def test_resolving_leaves_empty_and_absolute_paths():
     """No folder stays none; an absolute path stays what it is; twice is as once."""
     config = parse("[store]\nfolder = '/var/lib/hotloop'")
     once = resolve(config, Path("/etc"))
-    assert (once.sense.folder, once.sense.reference, once.inspection.labelled) == ("", "", "")
+    assert (once.sense.folder, once.sense.reference, settings_of(once).labelled) == ("", "", "")
     assert once.store.folder == "/var/lib/hotloop"
     assert resolve(once, Path("/elsewhere")) == once
 

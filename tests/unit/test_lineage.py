@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from hotloop.config import GateConfig, LoopConfig, VectorsConfig
+from hotloop.config import GateConfig, LoopConfig
 from hotloop.errors import ModelError
 from hotloop.feedback import verdict
 from hotloop.lineage import Lineage, as_released
@@ -27,7 +27,7 @@ from hotloop.types import (
 from hotloop.verticals.vectors import vertical
 
 CONFIG = LoopConfig(
-    vertical="vectors", vectors=VectorsConfig(labels=("ok", "worn"), columns=2), gate=GateConfig(least_examples=10)
+    vertical="vectors", tables={"vectors": dict(labels=("ok", "worn"), columns=2)}, gate=GateConfig(least_examples=10)
 )
 
 

@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint, EntryPoints
 import pytest
 
 from hotloop import loading
-from hotloop.config import LoopConfig, VectorsConfig
+from hotloop.config import LoopConfig
 from hotloop.errors import ConfigError
 from hotloop.loading import load_vertical
 from hotloop.verticals.vectors import Vectors
@@ -15,7 +15,7 @@ from hotloop.verticals.vectors import Vectors
 
 def test_a_vertical_is_found_by_its_name():
     """The installed one is made with the loop's settings."""
-    found = load_vertical(LoopConfig(vertical="vectors", vectors=VectorsConfig(labels=("ok", "worn"), columns=2)))
+    found = load_vertical(LoopConfig(vertical="vectors", tables={"vectors": dict(labels=("ok", "worn"), columns=2)}))
     assert isinstance(found, Vectors)
     assert found.start().labels == ("ok", "worn")
 
@@ -41,8 +41,14 @@ def test_settings_that_a_vertical_refuses_pass_through():
 
 def test_a_vertical_may_come_from_any_package(monkeypatch):
     """The core knows only the group's name: whoever installs one can use it."""
-    own = EntryPoint("robots", "hotloop.verticals.vectors:vertical", "hotloop.verticals")
+    own = EntryPoint("vectors", "hotloop.verticals.vectors:vertical", "hotloop.verticals")
     monkeypatch.setattr(
-        loading, "entry_points", lambda group, name=None: EntryPoints([own] if name in (None, "robots") else [])
+        loading, "entry_points", lambda group, name=None: EntryPoints([own] if name in (None, "vectors") else [])
     )
-    assert load_vertical(LoopConfig(vertical="robots", vectors=VectorsConfig(labels=("a", "b"))))
+    assert load_vertical(LoopConfig(vertical="vectors", tables={"vectors": dict(labels=("a", "b"))}))
+
+
+def test_a_table_of_nobody_is_named():
+    """A typing error in a table's name does not pass as a vertical's settings."""
+    with pytest.raises(ConfigError, match="gaet"):
+        load_vertical(LoopConfig(tables={"gaet": {}}))

@@ -32,11 +32,10 @@ Observe = Callable[[Payload, str], Prediction]
 class WatchedFolder:
     """Looks for new payloads in `config.folder`, each time `poll` is called."""
 
-    def __init__(self, config: SenseConfig, observe: Observe, *, templates: bool) -> None:
+    def __init__(self, config: SenseConfig, observe: Observe) -> None:
         self._config = config
         self._folder = Path(config.folder)
         self._observe = observe
-        self._templates = templates
         self._sizes: dict[Path, int] = {}  # of files seen at the last poll: one that still grows is not read
 
     def poll(self) -> int:
@@ -59,33 +58,41 @@ class WatchedFolder:
     def _is_payload(self, path: Path) -> bool:
         if path.suffix.lower() not in _KINDS or path.name.endswith(_ANSWER) or not path.is_file():
             return False
-        return not (self._templates and path.stem.endswith(self._config.reference_suffix))
+        suffix = self._config.reference_suffix
+        return not (suffix and path.stem.endswith(suffix))
 
     def _answer(self, path: Path) -> None:
         try:
             prediction = self._observe(self._payload(path), self._config.line)
         except InputError as error:
-            _write(_beside(path), {"error": type(error).__name__, "detail": str(error)})
+            hint = f". {self._sought(path)}" if isinstance(error, TemplateError) else ""
+            _write(_beside(path), {"error": type(error).__name__, "detail": f"{error}{hint}"})
             return
         outputs = [msgspec.to_builtins(output) for output in prediction.outputs]
         said = {"prediction": prediction.id, "version": prediction.version, "outputs": outputs}
         _write(_beside(path), said)
 
     def _payload(self, path: Path) -> Payload:
-        reference = self._reference(path) if self._templates else None
+        reference = self._reference(path)
         return Payload(_read(path), _KINDS[path.suffix.lower()], None if reference is None else _read(reference))
 
-    def _reference(self, path: Path) -> Path:
-        """The template of an image: the one for all, or the one beside it. TemplateError names what was sought."""
+    def _reference(self, path: Path) -> Path | None:
+        """The template of an image: the one for all, or the one beside it, if there is one."""
         if self._config.reference:
             return Path(self._config.reference)
-        stem = path.stem.removesuffix(self._config.image_suffix) + self._config.reference_suffix
-        for suffix in (path.suffix, *_KINDS):
-            if (beside := path.with_name(stem + suffix)).exists():
-                return beside
-        raise TemplateError(
-            f"{path.name} has no reference template: put {stem}{path.suffix} beside it, name one for all images in "
-            "[sense] reference, or set [inspection] reference = false. Then remove this file to try again."
+        if not self._config.reference_suffix:
+            return None
+        beside = (path.with_name(self._reference_stem(path) + suffix) for suffix in (path.suffix, *_KINDS))
+        return next((file for file in beside if file.exists()), None)
+
+    def _reference_stem(self, path: Path) -> str:
+        return path.stem.removesuffix(self._config.image_suffix) + self._config.reference_suffix
+
+    def _sought(self, path: Path) -> str:
+        """What to do about a template that is missing or does not fit."""
+        return (
+            f"Beside {path.name} belongs {self._reference_stem(path)}{path.suffix}, or one for all images in "
+            "[sense] reference. Then remove this file to try again"
         )
 
 

@@ -16,7 +16,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from hotloop.config import HubConfig, LoopConfig, StoreConfig, VectorsConfig
+from hotloop.config import HubConfig, LoopConfig, StoreConfig
 from hotloop.engine import Engine
 from hotloop.hub.server import serve
 from hotloop.loading import load_vertical
@@ -35,7 +35,7 @@ def settings(folder: Path, port: int) -> LoopConfig:
     """The settings that the process runs with."""
     return LoopConfig(
         vertical="vectors",
-        vectors=VectorsConfig(labels=LABELS, columns=2),
+        tables={"vectors": {"labels": LABELS, "columns": 2}},
         hub=HubConfig(port=port),
         store=StoreConfig(folder=str(folder)),
     )

@@ -7,11 +7,13 @@ and optionally a seeded random ReLU projection of them (Rahimi & Recht 2008), fo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
-from hotloop.config import LoopConfig, VectorsConfig
+from hotloop.config import LoopConfig, Section, own_table
 from hotloop.errors import ConfigError, InputError, ModelError
 from hotloop.types import Claim, Example, Floats, Head, Outcome, Output, Payload, Proposals, Rows
 
@@ -20,7 +22,17 @@ _VALUE_MAX = 1e6  # of a feature or a projection: larger ones would drown the mo
 
 def vertical(config: LoopConfig) -> Vectors:
     """Entry point: the vertical for `config`. ConfigError if `[vectors]` cannot be."""
-    return Vectors(config.vectors, config.learn.seed)
+    return Vectors(own_table(config, "vectors", VectorsConfig), config.learn.seed)
+
+
+class VectorsConfig(Section, frozen=True):
+    """`[vectors]`: plain feature vectors in, one label out."""
+
+    labels: tuple[str, ...] = ()
+    columns: Annotated[int, Meta(ge=1, le=4096)] = 16
+    projected: Annotated[int, Meta(ge=0, le=4096)] = 0  # random ReLU features added to the plain ones
+    center: tuple[float, ...] = ()  # subtracted from each column
+    scale: tuple[float, ...] = ()  # each column is divided by it: its usual spread
 
 
 class Vectors:

@@ -8,7 +8,7 @@ import pytest
 
 from hotloop.adapters.folder import WatchedFolder
 from hotloop.config import SenseConfig
-from hotloop.errors import DiskFullError, StoreError, UnreadableImageError
+from hotloop.errors import DiskFullError, StoreError, TemplateError, UnreadableImageError
 from hotloop.types import Observation, Output, Prediction, Proposals
 
 
@@ -41,8 +41,8 @@ def observer():
 
 @pytest.fixture
 def watched(tmp_path, observer):
-    def make(*, templates=False, **settings):
-        return WatchedFolder(SenseConfig(folder=str(tmp_path), **settings), observer, templates=templates)
+    def make(**settings):
+        return WatchedFolder(SenseConfig(folder=str(tmp_path), **settings), observer)
 
     return make
 
@@ -113,7 +113,7 @@ def test_an_image_is_compared_with_the_template_beside_it(watched, observer, tmp
     """X_test with X_temp, X with X_temp, of whatever kind; templates themselves are no payloads."""
     for name in ("1_test.png", "1_temp.png", "2.png", "2_temp.jpg"):
         (tmp_path / name).write_bytes(name.encode())
-    assert polled(watched(templates=True)) == 2
+    assert polled(watched()) == 2
     assert [(data, reference) for data, _, reference, _ in observer.seen] == [
         (b"1_test.png", b"1_temp.png"),
         (b"2.png", b"2_temp.jpg"),
@@ -126,14 +126,14 @@ def test_one_template_may_stand_for_all(watched, observer, tmp_path):
     golden.write_bytes(b"golden")
     (tmp_path / "1_test.png").write_bytes(b"image")
     (tmp_path / "1_temp.png").write_bytes(b"other")
-    assert polled(watched(templates=True, reference=str(golden))) == 1
+    assert polled(watched(reference=str(golden))) == 1
     assert observer.seen[0][2] == b"golden"
 
 
 def test_without_templates_every_image_is_a_payload(watched, observer, tmp_path):
-    """The suffix means nothing then."""
+    """An empty suffix says that there are no templates."""
     (tmp_path / "1_temp.png").write_bytes(b"image")
-    assert polled(watched()) == 1
+    assert polled(watched(reference_suffix="")) == 1
     assert observer.seen[0][2] is None
 
 
@@ -141,10 +141,11 @@ def test_a_missing_template_is_said_beside_the_image(watched, observer, tmp_path
     """With what was sought, and how to try again."""
     path = tmp_path / "1_test.png"
     path.write_bytes(b"image")
-    folder = watched(templates=True)
+    folder = watched()
+    observer.fails = TemplateError("none came with the image")
     assert polled(folder) == 1
-    assert observer.seen == []
     assert answer(path)["error"] == "TemplateError"
+    observer.fails = None
     assert "1_temp.png" in answer(path)["detail"]
     (tmp_path / "1_temp.png").write_bytes(b"template")
     path.with_name("1_test.png.hotloop.json").unlink()
@@ -156,7 +157,7 @@ def test_a_template_that_cannot_be_read_is_said_beside_the_image(watched, tmp_pa
     """A path that is not there does not stop the folder."""
     path = tmp_path / "1.png"
     path.write_bytes(b"image")
-    polled(watched(templates=True, reference=str(tmp_path / "gone.png")))
+    polled(watched(reference=str(tmp_path / "gone.png")))
     assert answer(path)["error"] == "InputError"
     assert "gone.png" in answer(path)["detail"]
 

@@ -7,12 +7,11 @@ import threading
 import numpy as np
 import pytest
 
-from hotloop.config import VectorsConfig
 from hotloop.errors import InputError, ModelError
 from hotloop.predict import Predictor, pack_head
 from hotloop.predict.predictor import confidence
 from hotloop.types import Head, Model, Observation, Output, Payload
-from hotloop.verticals.vectors import Vectors
+from hotloop.verticals.vectors import Vectors, VectorsConfig
 
 SEEN = Observation(id="o", site="s", line="l", at=1.0, digest="d")
 LABELS = ("ok", "worn")

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from hotloop.config import LearnConfig, LoopConfig, VectorsConfig
+from hotloop.config import LearnConfig, LoopConfig
 from hotloop.errors import ConfigError, InputError, ModelError
 from hotloop.learn import Reflex
 from hotloop.types import (
@@ -23,7 +23,7 @@ from hotloop.types import (
     Prediction,
     Proposals,
 )
-from hotloop.verticals.vectors import Vectors, vertical
+from hotloop.verticals.vectors import Vectors, VectorsConfig, vertical
 
 LABELS = ("ok", "worn", "broken")
 
@@ -64,12 +64,12 @@ def example(own, values, *words, said="ok"):
 def test_settings_that_cannot_be_are_named(settings, named):
     """Labels to choose from, and one centre and scale a column."""
     with pytest.raises(ConfigError, match=rf"\[vectors\] {named}"):
-        vertical(LoopConfig(vectors=VectorsConfig(**settings)))
+        vertical(LoopConfig(tables={"vectors": dict(**settings)}))
 
 
 def test_the_recipe_names_what_decides_the_features():
     """Columns, projection and seed: a learner of another recipe is not taken over."""
-    config = LoopConfig(vectors=VectorsConfig(labels=LABELS, columns=3, projected=8), learn=LearnConfig(seed=5))
+    config = LoopConfig(tables={"vectors": dict(labels=LABELS, columns=3, projected=8)}, learn=LearnConfig(seed=5))
     assert vertical(config).recipe == "vectors 3+8 seed 5"
     assert vertical(config).backbone == ""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hotloop.config import InspectionConfig, LoopConfig
+from hotloop.config import LoopConfig
 from hotloop.errors import ConfigError, ModelError, TemplateError
 from hotloop.ports import Vertical
 from hotloop.sense.images import Pixels, decode_image
@@ -16,6 +16,7 @@ from hotloop.types import Claim, Example, Floats, Head, Outcome, Output, Payload
 from hotloop.verticals.inspection.candidates import Expansion, assign, decide
 from hotloop.verticals.inspection.detector import Description, StartModel, boards_files, load
 from hotloop.verticals.inspection.score import Boxes, hits, truths_of
+from hotloop.verticals.inspection.settings import InspectionConfig, settings_of
 from hotloop.verticals.inspection.start_labels import labelled_payloads
 from hotloop.verticals.inspection.truth import agreed, words_of
 from hotloop.verticals.inspection.whole import WholeImage
@@ -25,7 +26,7 @@ _SMOOTH_SHARE = 24  # a piece without a template is compared with itself at a 24
 
 def vertical(config: LoopConfig) -> Vertical:
     """Entry point: the vertical for `config`. ConfigError, ModelError if `[inspection]` cannot be."""
-    settings = config.inspection
+    settings = settings_of(config)
     if settings.task == "image":
         return WholeImage(settings, config.learn.seed)
     return Detection(settings, config.learn.seed)

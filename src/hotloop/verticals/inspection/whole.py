@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hotloop.config import InspectionConfig
 from hotloop.errors import ConfigError
 from hotloop.sense.images import decode_image
 from hotloop.types import Claim, Example, Feedback, Floats, Head, Outcome, Output, Payload, Proposals, Rows
 from hotloop.verticals.inspection.classifier import backbone, expand
+from hotloop.verticals.inspection.settings import InspectionConfig
 from hotloop.verticals.inspection.start_labels import labelled_payloads
 
 
