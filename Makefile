@@ -28,7 +28,7 @@ lint: $(VENV)/.test-ready
 	$(BIN)/lint-imports
 
 start-model: $(VENV)/.test-ready  ## train the start model for boards again
-	$(BIN)/python -m hotloop.verticals.inspection.train
+	$(BIN)/python -m hotloop.verticals.inspection.train src/hotloop/verticals/inspection/start/boards.onnx
 
 $(VENV)/.run-ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -139,7 +139,8 @@ def main() -> None:
     given = parser.parse_args()
     files = (given.start.read_bytes(), given.start.with_suffix(".json").read_bytes()) if given.start else boards_files()
     model = load(*files)
-    cache = given.cache / f"hotloop-deeppcb-{digest(b"".join(files))[:16]}.npz"
+    key = digest(b"".join(files))[:16]
+    cache = given.cache / f"hotloop-deeppcb-{key}.npz"
     boards = look(read_labels(given.data), model, cache)
     train, test = boards[:-TEST_BOARDS], boards[-TEST_BOARDS:]
     if given.tune:

@@ -9,6 +9,7 @@ sense -> predict -> feedback -> join -> learn -> gate -> rollout -> (predict)
 """
 
 from hotloop.api import Loop, open  # noqa: A004  (hotloop.open is how a loop is opened)
+from hotloop.errors import HotloopError
 
-__all__ = ["Loop", "open"]
+__all__ = ["HotloopError", "Loop", "open"]
 __version__ = "0.1.0"

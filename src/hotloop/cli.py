@@ -80,7 +80,7 @@ def up(
     from hotloop.starting import import_labels
     from hotloop.store.embedded import open_embedded
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = load(path)
     with closing(Engine(config, load_vertical(config), open_embedded(config))) as engine:
         import_labels(engine, _tracked)

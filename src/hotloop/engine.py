@@ -55,7 +55,9 @@ class Receipt(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """How the loop stands. `behind`: records not taken yet; `held`: verdicts that the gate holds back."""
+    """How the loop stands. `behind`: records not taken yet; `held`: verdicts that the gate holds back;
+    `untaught`: since the start, those that taught nothing (nothing was proposed where they say that something is).
+    """
 
     loop: str
     site: str
@@ -64,6 +66,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     offset: int
     behind: int
     held: int
+    untaught: int
     trouble: str
     lines: dict[str, int]
 
@@ -355,6 +358,7 @@ class Engine:
             offset=self.log.last(),
             behind=self.log.last() - self._lineage.offset,
             held=self._lineage.held,
+            untaught=self._lineage.untaught,
             trouble=self.trouble,
             lines=dict(self.channel.lines()),
         )

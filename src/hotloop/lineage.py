@@ -78,6 +78,7 @@ class Lineage:
         self._pending: list[Change] = []
         self.champion = as_released(vertical.start())
         self.offset = 0  # of the last record taken
+        self.untaught = 0  # verified examples that taught nothing, such as a truth that nothing was proposed for
         self.version = 1  # of the champion: each promoted update is one more
 
     def take(self, record: Record) -> Change | None:
@@ -112,6 +113,7 @@ class Lineage:
         self._pending = []
         # What teaches nothing is no part of the group: a replay may meet it in the next group as well.
         teaching = [change for change in changes if self._teaches(change)]
+        self.untaught += len(changes) - len(teaching)
         update = (
             self._learn(teaching, self._judge if recorded is None else _as_recorded(recorded)) if teaching else None
         )

@@ -23,7 +23,7 @@ _LABEL_CHARS_MAX = 200
 _ITEMS_MAX = 10_000  # outputs, regions or claims of one record
 _REGION_MAX = 64  # numbers of one region
 _FEATURE_MAX = 1e6  # squares of larger ones would drown the moments
-_RESERVED = ("hub", "audit", "engine")  # devices that only the hub itself writes as
+_RESERVED = ("hub", "audit", "engine", "labels")  # devices that only the hub itself writes as
 
 
 def name(text: str, what: str) -> str:

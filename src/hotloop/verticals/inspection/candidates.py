@@ -22,9 +22,10 @@ PROJECTED = 371  # makes 512 columns with the shipped model: a head in some 2 ms
 # With the reflex's ridge of 1 this is a ridge of 0.1 on features of length 1 (0.01 and 1 are worse at 25 boards).
 LINEAR_SCALE = 3.16
 RELU_SCALE = 3.16
-GROUND_WEIGHT = 0.25  # most candidates are ground; at full weight they pull every score down (F 85.8 -> 86.3)
 HIT_OVERLAP = 0.5  # from here on a candidate is the truth it overlaps
-MISS_OVERLAP = 0.2  # up to here it is ground; between the two it is neither and teaches nothing
+# Up to here it is ground, between the two it is neither and teaches nothing: it would still count as a hit when scored.
+# At 0.2 what is near a truth is never told from it: 92.5 % F after 600 boards, not 97.4 %.
+MISS_OVERLAP = 0.33
 ANSWER_OVERLAP_MAX = 0.3  # two answers that share more are one
 _SEED_TAG = 0x686F746C
 
@@ -104,7 +105,7 @@ def assign(regions: Floats, truths: Boxes, labels: int, *, complete: bool, refut
     if hit.any():
         y[hit, truths.labels[shares[hit].argmax(1)]] = 1.0
     rows = np.flatnonzero(hit | ground)
-    return Lesson(rows, y[rows], np.where(hit[rows], 1.0, GROUND_WEIGHT))
+    return Lesson(rows, y[rows], np.ones(len(rows)))
 
 
 def decide(regions: Floats, scores: Floats, thresholds: Sequence[float]) -> tuple[NDArray[np.int64], Boxes]:

@@ -72,7 +72,8 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     labels: Annotated[tuple[str, ...], Meta(min_length=1, max_length=256)]
     planes: Literal["grey", "grey+template", "colour", "colour+template"]
-    thresholds: tuple[float, ...]  # one a label: where the start model's F is best on its own pictures
+    thresholds: tuple[float, ...]  # one a label: from this score on it is said
+    shift: tuple[float, ...] = ()  # log-odds added to each label's score; empty: none
     mean: tuple[float, ...] = ()  # of each feature over candidates on the same pictures; empty: not yet measured
     spread: tuple[float, ...] = ()
     reduction: Reduction | None = None  # how what is read is made short; None: features are as read
@@ -124,6 +125,9 @@ class StartModel:
 
     def __init__(self, onnx: bytes, description: Description) -> None:
         """ModelError if the bytes are no model, refer to other files, or do not fit their description."""
+        labels = len(description.labels)
+        if len(description.thresholds) != labels or len(description.shift) not in (0, labels):
+            raise ModelError("The description must have one threshold a label, and one shift a label or none.")
         self._session = open_session(onnx)
         self.description = description
         blank = np.zeros((64, 64, 3) if description.colour else (64, 64), np.uint8)
@@ -133,8 +137,6 @@ class StartModel:
                 f"The model has {columns} features, its description {len(description.mean)} means and "
                 f"{len(description.spread)} spreads: these two files are not a pair."
             )
-        if len(description.thresholds) != len(description.labels):
-            raise ModelError("The description must have one threshold a label.")
 
     @property
     def columns(self) -> int:
@@ -149,7 +151,7 @@ class StartModel:
         probabilities, sides, *maps = self._run(self._planes(image, template))
         height, width = image.shape[:2]
         rows, columns, regions = _peaks(probabilities, sides, (width, height))
-        scores = probabilities[:, rows, columns].T
+        scores = _shifted(probabilities[:, rows, columns].T, self.description.shift)
         seen: Floats = np.concatenate((scores, _geometry(regions), read(probabilities, maps, rows, columns)), axis=1)
         if self.description.reduction is not None:
             seen = np.concatenate((scores, self.description.reduction.apply(seen)), axis=1)
@@ -237,6 +239,15 @@ def distinct(regions: Floats, overlap_max: float, count_max: int) -> NDArray[np.
                 break
             alive &= overlaps(regions[index : index + 1], regions)[0] <= overlap_max
     return np.array(kept, np.int64)
+
+
+def _shifted(scores: Maps, shift: tuple[float, ...]) -> Maps:
+    """Probabilities (n, c) with `shift` (c,) added to their log-odds."""
+    if not shift:
+        return scores
+    odds = scores / np.maximum(1.0 - scores, 1e-6) * np.exp(np.asarray(shift))
+    moved: Maps = (odds / (1.0 + odds)).astype(np.float32)
+    return moved
 
 
 def _geometry(regions: Floats) -> Floats:

@@ -110,10 +110,8 @@ def _marks(
         for output, told in zip(outputs, alone, strict=True)
     ]
     found = [output for output, kind in said if kind == "hit"]
-    missed = []
-    for truth in one.board.truths:
-        if truth.region is not None and not any(_same(output, truth.label, truth.region) for output in found):
-            missed.append((truth.label, truth.region))
+    placed = [(truth.label, truth.region) for truth in one.board.truths if truth.region is not None]
+    missed = [truth for truth in placed if not any(_same(output, *truth) for output in found)]
     return said, missed
 
 

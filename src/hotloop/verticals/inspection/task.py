@@ -169,7 +169,7 @@ def _start_model(config: InspectionConfig) -> tuple[StartModel, str]:
     except OSError as error:
         raise ModelError(
             f"the start model {path} and the .json beside it cannot be read: {error.strerror}. "
-            "Train one with: python -m hotloop.verticals.inspection.train"
+            f"Train one with: python -m hotloop.verticals.inspection.train {path}"
         ) from error
     return load(onnx, description), digest(onnx)
 

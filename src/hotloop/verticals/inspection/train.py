@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ import torch
 from PIL import Image
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hotloop.errors import InputError, ModelError, TemplateError
+from hotloop.errors import HotloopError, InputError, ModelError, TemplateError
 from hotloop.sense.images import decode_image
 from hotloop.types import Floats
 from hotloop.verticals.inspection.boards import KINDS, draw_board
@@ -39,6 +40,7 @@ Pixels = np.ndarray
 REDUCED = 128  # features that travel with a candidate, besides the scores; 96 cost a point of F, 160 gained none
 _CHECKS = 60  # drawn boards on which thresholds and feature statistics are measured
 _CHECK_SEED = 1_000_000  # their seeds are far from those of training
+_PLATEAU = 0.005  # of F
 _SPREAD_MIN = 1e-3  # a feature that hardly moves must not be blown up
 
 
@@ -300,24 +302,30 @@ def fit_shown(source: Source, recipe: Recipe, detector: Detector | None = None) 
 
 
 def describe(onnx: bytes, source: Source, recipe: Recipe, checks: Sequence[Patch]) -> Description:
-    """The description of an exported detector: thresholds and feature statistics measured on `checks`."""
+    """The description of an exported detector, measured on `checks`.
+
+    Scores are shifted so that each label's F is best at one half: the reflex pulls them to 0 and 1, about one half.
+    """
     planes: Literal["grey", "grey+template", "colour", "colour+template"]
     planes = {1: "grey", 2: "grey+template", 3: "colour", 6: "colour+template"}[source.inputs]  # type: ignore[assignment]
+    labels = len(source.labels)
     bare = Description(
-        source.labels, planes, (0.5,) * len(source.labels), recipe=json.dumps(asdict(recipe)), seed=recipe.seed
+        source.labels, planes, (0.5,) * labels, recipe=json.dumps(asdict(recipe)), seed=recipe.seed
     )
-    answers, rows = _asked(onnx, bare, checks)
+    answers, _ = _asked(onnx, bare, checks)
+    shift = tuple(round(math.log(1 / t - 1), 3) for t in best_thresholds(answers, labels))
+    shifted = msgspec.structs.replace(bare, shift=shift)
+    _, rows = _asked(onnx, shifted, checks)
     if len(rows) < 2:
         raise InputError("The model finds nothing on the pieces it is checked on: train it longer, or on more pieces.")
-    reduced = msgspec.structs.replace(bare, reduction=reduction(rows, REDUCED))
-    _, short = _asked(onnx, reduced, checks)
-    labels = len(source.labels)
-    spread = short.std(0) + _SPREAD_MIN
+    reduced = reduction(rows, REDUCED)
+    features = np.concatenate((rows[:, :labels], reduced.apply(rows)), axis=1)
+    spread = features.std(0) + _SPREAD_MIN
     spread[labels:] = spread[labels:].mean()  # directions keep their proportions: the small ones are mostly noise
     return msgspec.structs.replace(
-        reduced,
-        thresholds=best_thresholds(answers, labels),
-        mean=tuple(np.round(short.mean(0), 5).tolist()),
+        shifted,
+        reduction=reduced,
+        mean=tuple(np.round(features.mean(0), 5).tolist()),
         spread=tuple(np.round(spread, 5).tolist()),
     )
 
@@ -344,7 +352,7 @@ def reduction(rows: Floats, columns: int) -> Reduction:
 
 
 def best_thresholds(answers: Sequence[tuple[Boxes, Boxes]], labels: int) -> tuple[float, ...]:
-    """For each label the threshold with the highest F; 0.5 for a label without truths."""
+    """For each label the middle of the thresholds with nearly the highest F; 0.5 for a label without truths."""
     steps = np.arange(0.1, 0.9, 0.02)
     chosen = []
     for label in range(labels):
@@ -352,8 +360,9 @@ def best_thresholds(answers: Sequence[tuple[Boxes, Boxes]], labels: int) -> tupl
         if not any(len(truths.labels) for _, truths in own):
             chosen.append(0.5)
             continue
-        fs = [measure(own, (float(step),) * labels).f for step in steps]
-        chosen.append(round(float(steps[int(np.argmax(fs))]), 2))
+        fs = np.array([measure(own, (float(step),) * labels).f for step in steps])
+        # the middle of the plateau: its edges are where one more board would tip it
+        chosen.append(round(float(steps[fs >= fs.max() - _PLATEAU].mean()), 2))
     return tuple(chosen)
 
 
@@ -441,4 +450,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except HotloopError as error:
+        sys.exit(f"{type(error).__name__}: {error}")

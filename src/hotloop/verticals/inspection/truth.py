@@ -21,7 +21,12 @@ class Said:
 
 
 def said(feedback: Feedback, outputs: Sequence[Output], labels: Sequence[str]) -> Said:
-    """What a feedback says in terms of boxes. Claims on outputs or labels that are not there say nothing."""
+    """What a feedback says in terms of boxes.
+
+    A label without a place (no region, and no output that has one) cannot be learned. Then the feedback is not
+    taken as complete: something is there, so what it does not mention may not be called ground.
+    """
+    complete = feedback.complete
     regions: list[Region] = []
     named: list[int] = []
     refuted = []
@@ -34,7 +39,9 @@ def said(feedback: Feedback, outputs: Sequence[Output], labels: Sequence[str]) -
         if claim.label in labels and region is not None and len(region) == 4:
             regions.append(region)
             named.append(labels.index(claim.label))
-    return Said(truths_of(regions, named), tuple(refuted), feedback.complete)
+        else:
+            complete = False
+    return Said(truths_of(regions, named), tuple(refuted), complete)
 
 
 def _output(claim: Claim, outputs: Sequence[Output]) -> Output | None:

@@ -87,7 +87,7 @@ def test_complete_verdict_names_hits_and_ground():
     lesson = assign(regions, truths_of([(0, 0, 10, 10)], [1]), 2, complete=True)
     assert lesson.rows.tolist() == [0, 2]
     assert lesson.y.tolist() == [[0, 1], [0, 0]]
-    assert lesson.w.tolist() == [1, candidates.GROUND_WEIGHT]
+    assert lesson.w.tolist() == [1, 1]
 
 
 def test_partial_verdict_leaves_the_rest_unknown():
