@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 
-from hotloop.errors import HotloopError
+from hotloop.errors import HotloopError, ModelError
 from hotloop.ports import Lake
 from hotloop.types import Embedding, Example
 
@@ -19,7 +19,10 @@ _GATHER_S = 1.0  # how long rows wait for others: an append costs the same for o
 
 
 def embedding_of(example: Example) -> Embedding | None:
-    """The mean of its proposals' features, under the first label that its feedback names; None without proposals."""
+    """The mean of its proposals' features, under the first label that its feedback names; None without proposals.
+
+    ModelError if its features are not as many as it says.
+    """
     prediction = example.prediction
     if prediction.proposals.rows == 0:
         return None
@@ -55,12 +58,19 @@ class Embedder:
         going = True
         while going:
             batch, going = self._gathered()
-            rows = [row for example in batch if (row := embedding_of(example)) is not None]
+            rows = [row for example in batch if (row := self._row(example)) is not None]
             if rows:
                 try:
                     self._lake.embed(rows)
                 except HotloopError:
                     self.left_out += len(rows)
+
+    def _row(self, example: Example) -> Embedding | None:
+        try:
+            return embedding_of(example)
+        except ModelError:
+            self.left_out += 1
+            return None
 
     def _gathered(self) -> tuple[list[Example], bool]:
         """Some examples, as soon as there is one; and whether there may be more."""

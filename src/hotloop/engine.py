@@ -21,7 +21,7 @@ from hotloop.lineage import Lineage, Update
 from hotloop.measure import Measures, Metrics, Report
 from hotloop.ports import Ports, Vertical
 from hotloop.predict import Predictor, pack_head
-from hotloop.recovery import last_sequence, recover
+from hotloop.recovery import last_sequence, records_of, recover
 from hotloop.rollout import as_release, next_release, wait_s
 from hotloop.types import (
     Body,
@@ -44,6 +44,7 @@ _RETRY_S = 0.5  # how long the turn waits after the disk failed it
 _HUB = "hub"  # the device as which the hub itself writes
 _REPORT_S = 1.0
 _LOCAL_LINES_MAX = 1000
+_SENSING_MAX = 8  # payloads looked at at once: one of 100 KB may take hundreds of MB when it is decoded
 _SNAPSHOT_EVERY = 500  # updates between two snapshots: what a restart has to learn again at most
 
 
@@ -98,13 +99,15 @@ class Engine:
         self.metrics = Metrics()
         self.measuring = threading.Lock()  # Measures and Metrics have no lock of their own
         self._laps: dict[str, float] = {}
-        self._lineage = Lineage(vertical, config, self.log.about, self._lap)
+        self._lineage = Lineage(vertical, config, self._about, self._lap)
         self._numbering = threading.Lock()
         self._turning = threading.Lock()
         self._awake = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._local: set[str] = set()  # lines that the hub itself predicts for
+        self._serving = threading.Lock()  # no such line may miss the release that goes out meanwhile
+        self._sensing = threading.BoundedSemaphore(_SENSING_MAX)
         self._unsaid: _Conclusion | None = None  # what the disk did not take yet
         self._updates = 0
         self._reported: Report | None = None
@@ -112,7 +115,9 @@ class Engine:
         self._released_s = -1e9
         self._embedder: Embedder | None = None  # what recovery shows again was embedded before
         self.trouble = ""  # what keeps the loop from turning, if anything does
-        self.model = recover(self._lineage, ports, vertical, self._seen)
+        self.model = recover(self._lineage, ports, vertical, self._seen_again)
+        for record in records_of(self.log, self._lineage.offset):  # what the next turn takes
+            self._heard(record.event)
         self._sequence = last_sequence(self.log, _HUB)
         self._predictor = Predictor(vertical)
         self._predictor.install(self.model)
@@ -132,7 +137,8 @@ class Engine:
         if reference is not None and payload.reference is None:
             payload = msgspec.structs.replace(payload, reference=self.lake.get(reference))
         sensed_at = self.clock.now()
-        proposals = self.vertical.propose(payload)
+        with self._sensing:
+            proposals = self.vertical.propose(payload)
         blobs = [payload.data] if payload.reference is None else [payload.data, payload.reference]
         digests = self.lake.put(blobs)
         device, sequence = key or (_HUB, self._next())
@@ -163,6 +169,8 @@ class Engine:
             elif isinstance(event.body, Prediction):
                 self._check_fits(event.body)
         offsets = self.log.append(events)
+        for event in events:
+            self._heard(event)
         self._awake.set()
         return offsets
 
@@ -180,11 +188,14 @@ class Engine:
         except ModelError as error:
             raise InputError(f"prediction {prediction.id} does not fit this loop: {error}") from error
 
-    def acknowledge(self, live: Live) -> None:
-        """A line says which version it answers with."""
-        self.channel.acknowledge(live)
-        self.log.append([self._event(live)])
-        self._awake.set()
+    def acknowledge(self, *lives: Live) -> None:
+        """Lines say which version they answer with."""
+        self.record([self._event(live) for live in lives])
+
+    def _heard(self, event: Event) -> None:
+        """Tell the channel what a line has acknowledged."""
+        if isinstance(event.body, Live):
+            self.channel.acknowledge(event.body)
 
     # join -> learn -> gate -> rollout
 
@@ -210,15 +221,27 @@ class Engine:
             self._lineage.offset = max(error.offsets, default=self.log.last())
             return []
 
+    def _about(self, prediction: str) -> list[Record]:
+        """For the join. A prediction with a rotten record teaches nothing more; the others must go on."""
+        try:
+            return self.log.about(prediction)
+        except CorruptError:
+            return []
+
     def _take(self, record: Record) -> None:
         self._seen(record, self._lineage.take(record))
+
+    def _seen_again(self, record: Record, change: Change | None) -> None:
+        """A record of before this start: the lines still answer with what they acknowledged then."""
+        self._seen(record, change)
+        self._heard(record.event)
 
     def _seen(self, record: Record, change: Change | None) -> None:
         """measure: count a record, and how the prediction turned out if the record says so."""
         with self.measuring:
             self.metrics.record(record, self.measures.add(record))
             if change is not None and change.after is not None:
-                with suppress(ModelError):  # of another backbone: how it turned out cannot be said any more
+                with suppress(ModelError, InputError):  # of another backbone: nobody can say how it turned out
                     outcomes = self.vertical.outcomes(change.after.prediction.outputs, change.after)
                     self.measures.judged(change.after, outcomes, record)
                 if self._embedder is not None:
@@ -273,12 +296,13 @@ class Engine:
         """Bring a logged release to the lines; what is left to say is that the hub's own ones answer with it."""
         if self.registry.latest() < model.version:
             self.registry.add(model)
-        self.model = model
-        self._predictor.install(model)
-        self.channel.publish(release, model)
-        lives = [Live(line=line, version=model.version, at=self.clock.now()) for line in tuple(self._local)]
-        for live in lives:
-            self.channel.acknowledge(live)
+        with self._serving:
+            self.model = model
+            self._predictor.install(model)
+            self.channel.publish(release, model)
+            lives = [Live(line=line, version=model.version, at=self.clock.now()) for line in sorted(self._local)]
+            for live in lives:
+                self.channel.acknowledge(live)
         return _Conclusion(tuple(self._event(live) for live in lives), release)
 
     def _keep_state(self) -> None:
@@ -292,10 +316,18 @@ class Engine:
 
     def start(self) -> None:
         """Turn whenever there is something new, in a thread of its own, until `close`."""
+        self._awake.set()  # the log may hold what an earlier run did not come to
         self._thread = threading.Thread(target=self._run, name="hotloop-turn", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
+        try:
+            self._turn_on()
+        finally:  # where nobody foresaw the end, Python prints its traceback; here it is said to who asks
+            if not self._closing.is_set():
+                self.trouble = "the loop has stopped turning, by a defect of hotloop: what comes is kept; restart the hub"
+
+    def _turn_on(self) -> None:
         while not self._closing.is_set():
             self._awake.wait()
             self._awake.clear()
@@ -322,6 +354,8 @@ class Engine:
         with self._turning:
             if self._lineage.waiting == 0 and self._unsaid is None:  # no state that the log does not lead to
                 self._keep_state()
+            if self._embedder is not None:
+                self._embedder.close()
             self.channel.close()
             self.lake.close()
             self.registry.close()
@@ -393,9 +427,12 @@ class Engine:
 
     def _serve(self, line: str) -> None:
         """Remember a line that the hub predicts for: the hub acknowledges releases in its place."""
-        if line not in self._local and len(self._local) < _LOCAL_LINES_MAX:
-            self.acknowledge(Live(line=line, version=self.model.version, at=self.clock.now()))
-            self._local.add(line)
+        if line in self._local:
+            return
+        with self._serving:
+            if line not in self._local and len(self._local) < _LOCAL_LINES_MAX:
+                self.acknowledge(Live(line=line, version=self.model.version, at=self.clock.now()))
+                self._local.add(line)
 
     def _lap(self, stage: str) -> None:
-        self._laps[f"{stage}"] = self.clock.now()
+        self._laps[stage] = self.clock.now()

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from hotloop.config import LoopConfig
-from hotloop.errors import ModelError, NewerFormatError
+from hotloop.errors import InputError, ModelError, NewerFormatError
 from hotloop.gate import Finding, Held, RecentPast, judge
 from hotloop.gate.held import HeldState, reverse
 from hotloop.join import Joiner
@@ -70,7 +70,7 @@ class Lineage:
         self.config = config
         self._load = load
         self._joiner = Joiner(config.join, load)
-        self._reflex = Reflex(self._teach, vertical.start(), config.learn)
+        self._reflex = Reflex(self._rows, vertical.start(), config.learn)
         self._lap = lap
         self._held = Held()
         self._recent = RecentPast(config.gate.window_examples)
@@ -172,21 +172,21 @@ class Lineage:
         return any(len(self._rows(e).w) > 0 for e in (change.before, change.after) if e is not None)
 
     def _rows(self, example: Example) -> Rows:
-        """What an example teaches: nothing where its features are not of this loop's model (any more)."""
-        features, targets = self.champion.weights.shape
-        try:
-            rows = self._teach(example)
-            scaled(rows, features, targets)
-        except ModelError:
-            return Rows(np.zeros((0, features)), np.zeros((0, targets)), np.zeros(0))
-        return rows
-
-    def _teach(self, example: Example) -> Rows:
-        """The vertical's rows of an example, made once an update: several steps ask for them."""
+        """What an example teaches, made once an update: several steps ask for it."""
         known = self._taught.get(id(example))
         if known is None:
-            known = self._taught[id(example)] = (example, self._vertical.teach(example))
+            known = self._taught[id(example)] = (example, self._fitting(example))
         return known[1]
+
+    def _fitting(self, example: Example) -> Rows:
+        """The vertical's rows of an example; none where its features are not of this loop's model (any more)."""
+        features, targets = self.champion.weights.shape
+        try:
+            rows = self._vertical.teach(example)
+            scaled(rows, features, targets)
+        except (ModelError, InputError):
+            return Rows(np.zeros((0, features)), np.zeros((0, targets)), np.zeros(0))
+        return rows
 
     def _remember(self, change: Change) -> None:
         """A verified example is part of the recent past whether its update was refused or not."""

@@ -187,7 +187,8 @@ class Snapshots(Protocol):
 
 class Vertical(Protocol):
     """A domain: what its payloads mean. The only place that knows boards, aisles or cut-ins. Pure but for its
-    model files, which it loads when it is made.
+    model files, which it loads when it is made. On proposals, heads or examples that do not fit it, `answer`, `teach`
+    and `outcomes` raise ModelError or InputError and nothing else: a log may hold those of another vertical.
 
     `backbone` is the digest of its backbone's bytes ("" if it has none), `recipe` names what made it, with seeds.
     """

@@ -86,8 +86,10 @@ def replay(records: Iterable[Record], lineage: Lineage, seen: Seen) -> Iterator[
                 seen(taken, lineage.take(taken))
             update = lineage.update(body)
             made = None if update is None else update.head
-        elif isinstance(body, Release) and made is not None:
-            yield Step(body, made)
+        elif isinstance(body, Release):
+            lineage.version = max(lineage.version, body.version)  # above what was counted if a judgement has rotted
+            if made is not None:
+                yield Step(body, made)
 
 
 def records_of(log: Log, after: int, unreadable: Callable[[CorruptError], None] | None = None) -> Iterator[Record]:
@@ -109,22 +111,19 @@ def records_of(log: Log, after: int, unreadable: Callable[[CorruptError], None] 
 def last_sequence(log: Log, device: str) -> int:
     """The highest sequence number that `device` may have used in the log; 0 if it has written nothing.
 
-    Sought from the end. Threads that number at once may write in another order: room is left for that.
+    Sought from the end. Threads that number at once may write in another order, and a record that holds a number may
+    have rotted: room is left for both.
     """
     end = log.last()
+    rotten: list[CorruptError] = []
     while end > 0:
         after = max(0, end - _READ_MAX)
-        part = _between(log, after, end)
+        part = takewhile(lambda record, end=end: record.offset <= end, records_of(log, after, rotten.append))
         own = [record.event.sequence for record in part if record.event.device == device]
         if own:
-            return max(own) + (_NUMBERED_AT_ONCE_MAX if after else 0)
+            return max(own) + (_NUMBERED_AT_ONCE_MAX if after or rotten else 0)
         end = after
     return 0
-
-
-def _between(log: Log, after: int, last: int) -> Iterator[Record]:
-    """The readable records above `after`, up to `last`."""
-    return takewhile(lambda record: record.offset <= last, records_of(log, after))
 
 
 def first_model(vertical: Vertical, at: float) -> Model:

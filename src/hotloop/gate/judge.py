@@ -31,7 +31,10 @@ class Finding:
 
 
 def judge(champion: Floats, candidate: Floats, config: GateConfig) -> Finding:
-    """Compare losses (n,) in [0, 1] of the same n examples, oldest first. Losses that are not finite refuse."""
+    """Compare losses (n,) in [0, 1] of the same n examples, oldest first; NaN where a head gives no number.
+
+    A candidate with a NaN is refused; the champion's count as all wrong. ValueError if the losses are not paired.
+    """
     if champion.shape != candidate.shape:
         raise ValueError(f"losses of the same examples are paired; got {champion.shape} and {candidate.shape}")
     count = len(champion)
@@ -40,7 +43,7 @@ def judge(champion: Floats, candidate: Floats, config: GateConfig) -> Finding:
     if count < config.least_examples:
         reason = f"{count} verified examples are too few to judge by; {config.least_examples} are needed"
         return Finding("promote", reason, count, 0.0, 1.0)
-    differences = candidate - champion
+    differences = candidate - np.where(np.isfinite(champion), champion, 1.0)
     mean = float(differences.mean())
     e_value = e_value_worse(differences, config.tolerance)
     seen = f"on the last {count} verified examples its error is {abs(mean):.3f} {_than(mean)} the champion's"

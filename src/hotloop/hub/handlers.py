@@ -76,6 +76,9 @@ def events(served: Served, call: Call) -> Answer:
             call.caller.act_as(event.body.line, "line")
         elif isinstance(event.body, Prediction):
             call.caller.act_as(event.body.observation.line, "line")
+            call.caller.act_as(event.body.id.rpartition(":")[0], "prediction")  # ids can be guessed; the first stands
+        elif isinstance(event.body, Feedback):
+            call.caller.act_as(event.body.reviewer, "reviewer")
     return as_json(shown.Offsets(served.record(batch) if batch else []))
 
 
@@ -84,7 +87,12 @@ def feedback(served: Served, call: Call) -> Answer:
     body: Feedback = call.body
     intake.feedback(body)
     call.caller.act_as(body.reviewer, "reviewer")
-    receipt = served.feedback(body, *intake.key(call.key)) if call.key else served.feedback(body)
+    if call.key:
+        device, sequence = intake.key(call.key)
+        call.caller.act_as(device, "device")  # whoever takes another's key first keeps the other's event out
+        receipt = served.feedback(body, device, sequence)
+    else:
+        receipt = served.feedback(body)
     if receipt.known:
         return as_json(shown.Taken(receipt.offset, known=True))
     return as_json(shown.Taken(receipt.offset, known=False, text=_LATER), 202)
@@ -159,8 +167,8 @@ def acknowledge(served: Served, call: Call) -> Answer:
     for live in batch:
         intake.live(live)
         call.caller.act_as(live.line, "line")
-    for live in batch:
-        served.acknowledge(live)
+    if batch:
+        served.acknowledge(*batch)
     return as_json(shown.Acknowledged(len(batch)))
 
 

@@ -75,9 +75,13 @@ def text(value: str, what: str, chars_max: int = _TEXT_CHARS_MAX) -> str:
 def device_name(value: str) -> str:
     """`value` if it can name a sender that is not the hub itself; RequestError otherwise."""
     name(value, "device")
-    if value in _RESERVED or value.startswith("audit-"):
+    if _is_reserved(value):
         raise RequestError(f"device {value!r} is one of the hub's own: name the device after its line or its user")
     return value
+
+
+def _is_reserved(device: str) -> bool:
+    return device in _RESERVED or device.startswith("audit-")
 
 
 def key(header: str) -> tuple[str, int]:
@@ -146,7 +150,8 @@ def _event(event: Event) -> None:
 
 def _prediction(body: Prediction) -> None:
     """A prediction: names, scores, and features that are all there."""
-    identifier(body.id, "prediction")
+    if _is_reserved(identifier(body.id, "prediction").partition(":")[0]):
+        raise RequestError(f"prediction {body.id!r} has an id that only the hub gives: begin it with the line's name")
     seen = body.observation
     identifier(seen.id, "observation")
     name(seen.site, "site")

@@ -101,8 +101,8 @@ class Served(Protocol):
         """Latencies and quality so far."""
         ...
 
-    def acknowledge(self, live: Live, /) -> None:
-        """A line answers with a version now."""
+    def acknowledge(self, *lives: Live) -> None:
+        """Lines answer with a version now."""
         ...
 
 

@@ -162,9 +162,10 @@ class FakeEngine:
     def report(self) -> Snapshot:
         return Snapshot(1, self.log.last())
 
-    def acknowledge(self, live: Live) -> None:
-        self.acknowledged.append(live)
-        self.channel.acknowledge(live)
+    def acknowledge(self, *lives: Live) -> None:
+        for live in lives:
+            self.acknowledged.append(live)
+            self.channel.acknowledge(live)
 
 
 def model(version: int) -> Model:

@@ -73,7 +73,6 @@ class Shipped:
         onnx, description = boards_files()
         self._model = load(onnx, description)
         self.digest = digest(onnx)
-        self.digest = digest(boards_files()[0])
         self.columns = self._model.pooled(np.zeros((SIDE_PX, SIDE_PX), np.uint8)).shape[0]
 
     def features(self, image: NDArray[np.uint8]) -> NDArray[np.float16]:

@@ -73,7 +73,7 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     labels: Annotated[tuple[str, ...], Meta(min_length=1, max_length=256)]
     planes: Literal["grey", "grey+template", "colour", "colour+template"]
     thresholds: tuple[float, ...]  # one a label: from this score on it is said
-    shift: tuple[float, ...] = ()  # log-odds added to each label's score; empty: none
+    shift: float = 0.0  # log-odds added to every score
     mean: tuple[float, ...] = ()  # of each feature over candidates on the same pictures; empty: not yet measured
     spread: tuple[float, ...] = ()
     reduction: Reduction | None = None  # how what is read is made short; None: features are as read
@@ -125,9 +125,8 @@ class StartModel:
 
     def __init__(self, onnx: bytes, description: Description) -> None:
         """ModelError if the bytes are no model, refer to other files, or do not fit their description."""
-        labels = len(description.labels)
-        if len(description.thresholds) != labels or len(description.shift) not in (0, labels):
-            raise ModelError("The description must have one threshold a label, and one shift a label or none.")
+        if len(description.thresholds) != len(description.labels):
+            raise ModelError("The description must have one threshold a label.")
         self._session = open_session(onnx)
         self.description = description
         blank = np.zeros((64, 64, 3) if description.colour else (64, 64), np.uint8)
@@ -241,12 +240,10 @@ def distinct(regions: Floats, overlap_max: float, count_max: int) -> NDArray[np.
     return np.array(kept, np.int64)
 
 
-def _shifted(scores: Maps, shift: tuple[float, ...]) -> Maps:
-    """Probabilities (n, c) with `shift` (c,) added to their log-odds."""
-    if not shift:
-        return scores
-    odds = scores / np.maximum(1.0 - scores, 1e-6) * np.exp(np.asarray(shift))
-    moved: Maps = (odds / (1.0 + odds)).astype(np.float32)
+def _shifted(scores: Maps, shift: float) -> Maps:
+    """Probabilities (n, c) with `shift` added to their log-odds."""
+    odds = scores / np.maximum(1.0 - scores, np.float32(1e-6)) * np.float32(np.exp(shift))
+    moved: Maps = odds / (1.0 + odds)
     return moved
 
 

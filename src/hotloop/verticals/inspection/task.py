@@ -21,6 +21,7 @@ from hotloop.verticals.inspection.start_labels import labelled_payloads
 from hotloop.verticals.inspection.truth import agreed, words_of
 from hotloop.verticals.inspection.whole import WholeImage
 
+_PROPOSALS_MAX = 256  # on one piece: the gate keeps the rows of the last `gate.window_examples` pieces in memory
 _SMOOTH_SHARE = 24  # a piece without a template is compared with itself at a 24th of its side
 
 
@@ -84,7 +85,7 @@ class Detection:
             return Rows(np.zeros((0, self._expand.columns)), np.zeros((0, count)), np.zeros(0))
         total, voices, weight = (np.zeros((proposals.rows, n)) for n in (count, 1, 1))
         for word in words_of(example, self.labels):
-            refuted = [index for index in word.refuted if index < proposals.rows]
+            refuted = [index for index in word.refuted if 0 <= index < proposals.rows]
             lesson = assign(_regions(proposals), word.truths, count, complete=word.complete, refuted=refuted)
             total[lesson.rows] += lesson.y
             weight[lesson.rows, 0] += lesson.w
@@ -188,6 +189,8 @@ def _regions(proposals: Proposals) -> Floats:
     """The boxes of proposals (n, 4). ModelError if they have not one box each."""
     if len(proposals.regions) != proposals.rows or any(len(region) != 4 for region in proposals.regions):
         raise ModelError(f"{proposals.rows} proposals need as many boxes x1, y1, x2, y2")
+    if proposals.rows > _PROPOSALS_MAX:
+        raise ModelError(f"{proposals.rows} proposals on one piece: at most {_PROPOSALS_MAX} are taken")
     return np.asarray(proposals.regions, np.float64).reshape(-1, 4)
 
 

@@ -304,7 +304,7 @@ def fit_shown(source: Source, recipe: Recipe, detector: Detector | None = None) 
 def describe(onnx: bytes, source: Source, recipe: Recipe, checks: Sequence[Patch]) -> Description:
     """The description of an exported detector, measured on `checks`.
 
-    Scores are shifted so that each label's F is best at one half: the reflex pulls them to 0 and 1, about one half.
+    Scores are shifted, all alike, so that F is best at one half: the reflex pulls them to 0 and 1, about one half.
     """
     planes: Literal["grey", "grey+template", "colour", "colour+template"]
     planes = {1: "grey", 2: "grey+template", 3: "colour", 6: "colour+template"}[source.inputs]  # type: ignore[assignment]
@@ -313,8 +313,7 @@ def describe(onnx: bytes, source: Source, recipe: Recipe, checks: Sequence[Patch
         source.labels, planes, (0.5,) * labels, recipe=json.dumps(asdict(recipe)), seed=recipe.seed
     )
     answers, _ = _asked(onnx, bare, checks)
-    shift = tuple(round(math.log(1 / t - 1), 3) for t in best_thresholds(answers, labels))
-    shifted = msgspec.structs.replace(bare, shift=shift)
+    shifted = msgspec.structs.replace(bare, shift=round(math.log(1 / best_threshold(answers, labels) - 1), 3))
     _, rows = _asked(onnx, shifted, checks)
     if len(rows) < 2:
         raise InputError("The model finds nothing on the pieces it is checked on: train it longer, or on more pieces.")
@@ -351,24 +350,14 @@ def reduction(rows: Floats, columns: int) -> Reduction:
     return Reduction(tuple(mean.tolist()), tuple(spread.tolist()), basis.shape[1], basis.tobytes())
 
 
-def best_thresholds(answers: Sequence[tuple[Boxes, Boxes]], labels: int) -> tuple[float, ...]:
-    """For each label the middle of the thresholds with nearly the highest F; 0.5 for a label without truths."""
+def best_threshold(answers: Sequence[tuple[Boxes, Boxes]], labels: int) -> float:
+    """The middle of the thresholds, one for all labels, with nearly the highest F; 0.5 if there is no truth."""
+    if not any(len(truths.labels) for _, truths in answers):
+        return 0.5
     steps = np.arange(0.1, 0.9, 0.02)
-    chosen = []
-    for label in range(labels):
-        own = [(_of(found, label), _of(truths, label)) for found, truths in answers]
-        if not any(len(truths.labels) for _, truths in own):
-            chosen.append(0.5)
-            continue
-        fs = np.array([measure(own, (float(step),) * labels).f for step in steps])
-        # the middle of the plateau: its edges are where one more board would tip it
-        chosen.append(round(float(steps[fs >= fs.max() - _PLATEAU].mean()), 2))
-    return tuple(chosen)
-
-
-def _of(boxes: Boxes, label: int) -> Boxes:
-    mine = boxes.labels == label
-    return Boxes(boxes.regions[mine], boxes.labels[mine], boxes.scores[mine])
+    fs = np.array([measure(answers, (float(step),) * labels).f for step in steps])
+    # the middle of the plateau: at its edges one more board would tip it
+    return round(float(steps[fs >= fs.max() - _PLATEAU].mean()), 2)
 
 
 def _pictures(planes: Pixels) -> tuple[Pixels, Pixels | None]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hotloop.errors import ConfigError
+from hotloop.errors import ConfigError, ModelError
 from hotloop.sense.images import decode_image
 from hotloop.types import Claim, Example, Feedback, Floats, Head, Outcome, Output, Payload, Proposals, Rows
 from hotloop.verticals.inspection.classifier import backbone, expand
@@ -43,7 +43,7 @@ class WholeImage:
 
     def answer(self, proposals: Proposals, head: Head) -> tuple[Output, ...]:
         """The kind with the highest score, as one output; none for a piece that is good."""
-        scores = (expand(proposals.array()) @ head.weights)[0]
+        scores = (self._row(proposals) @ head.weights)[0]
         best = int(scores.argmax())
         if best == 0:
             return ()
@@ -52,7 +52,7 @@ class WholeImage:
     def teach(self, example: Example) -> Rows:
         """One row: 1 for what it truly is; the mean of the reviewers where they differ."""
         votes = [vote for feedback in example.feedback if (vote := self._vote(feedback)) is not None]
-        x = expand(example.prediction.proposals.array())
+        x = self._row(example.prediction.proposals)
         if not votes:
             return Rows(x[:0], np.zeros((0, len(self.labels))), np.zeros(0))
         return Rows(x, np.mean(votes, axis=0)[None], np.ones(1))
@@ -73,6 +73,15 @@ class WholeImage:
     def labelled(self) -> list[Callable[[], tuple[Payload, tuple[Claim, ...]]]]:
         """The pieces of `[inspection] labelled`, to start from."""
         return labelled_payloads(self._config.labelled, self.labels)
+
+    def _row(self, proposals: Proposals) -> Floats:
+        """The row x (1, d) of a piece. ModelError if the features are not of this backbone."""
+        features = proposals.array()
+        if features.shape != (1, self._backbone.columns):
+            raise ModelError(
+                f"a piece has 1 x {self._backbone.columns} features here, not {features.shape[0]} x {features.shape[1]}"
+            )
+        return expand(features)
 
     def _vote(self, feedback: Feedback) -> Floats | None:
         """What one reviewer says; None if they say nothing of the kind."""

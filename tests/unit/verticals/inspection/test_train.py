@@ -186,16 +186,12 @@ def test_reduction_keeps_the_main_directions():
     assert train.reduction(rows, 99).columns == 12
 
 
-def test_thresholds_separate_right_from_wrong():
-    """Right answers score 0.62, wrong ones 0.38: the threshold lies between; a label never seen gets 0.5."""
+def test_threshold_separates_right_from_wrong():
+    """Right answers score 0.62, wrong ones 0.38: the threshold is the middle; without truths it is 0.5."""
     truth = truths_of([(0, 0, 10, 10)], [0])
-    answers = [
-        (Boxes(np.array([[0, 0, 10, 10], [30, 30, 40, 40.0]]), np.array([0, 0]), np.array([0.62, 0.38])), truth)
-        for _ in range(4)
-    ]
-    found = train.best_thresholds(answers, 2)
-    assert 0.38 < found[0] <= 0.62
-    assert found[1] == 0.5
+    found = Boxes(np.array([[0, 0, 10, 10], [30, 30, 40, 40.0]]), np.array([0, 0]), np.array([0.62, 0.38]))
+    assert train.best_threshold([(found, truth)] * 4, 2) == pytest.approx(0.5, abs=0.02)
+    assert train.best_threshold([(found, truths_of([], []))], 2) == 0.5
 
 
 def written(folder, name, shape, mode="L"):
