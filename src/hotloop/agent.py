@@ -72,6 +72,7 @@ class Agent:
         self._spool: deque[Event] = deque()
         self._blobs: deque[bytes] = deque()
         self._sent: OrderedDict[str, None] = OrderedDict()
+        self._unsaid: Live | None = None  # what answers now, while the hub has not been told
         self._more = threading.Condition()
         self._closing = threading.Event()
         self._threads = [
@@ -220,6 +221,7 @@ class Agent:
     def _follow_once(self) -> None:
         """Answer with each newer model until the hub ends the stream, or fails."""
         with suppress(HotloopError):
+            self._say_live()
             for model in self._hub.follow(self.place.line, self.predictor.version):
                 self._install(model)
                 if self._closing.is_set():
@@ -228,7 +230,13 @@ class Agent:
     def _install(self, model: Model) -> None:
         try:
             if self.predictor.install(model):
-                live = Live(line=self.place.line, version=model.version, at=self._clock.now())
-                self._hub.acknowledge([live])
+                self._unsaid = Live(line=self.place.line, version=model.version, at=self._clock.now())
         except ModelError as error:
             self.refused.append(str(error))
+        self._say_live()
+
+    def _say_live(self) -> None:
+        """Acknowledge what answers now; what the hub could not take is said again before the next model comes."""
+        if self._unsaid is not None:
+            self._hub.acknowledge([self._unsaid])
+            self._unsaid = None

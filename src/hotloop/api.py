@@ -111,18 +111,19 @@ def open(where: str | Path, **settings: Any) -> Loop:  # noqa: A001  (hotloop.op
         return Loop(load(path))
     if not (path / "loop.toml").exists():
         return Loop(settled(path, settings))
-    return Loop(load(path / "loop.toml"))
+    return open(path / "loop.toml", **settings)
 
 
 def settled(folder: Path, settings: dict[str, Any]) -> LoopConfig:
     """A configuration whose stores are in `folder`. ConfigError names a setting that there is not."""
-    tables: dict[str, Any] = {"vertical": "inspection", "store": {"folder": str(folder.resolve())}}
     top = {field.name for field in msgspec.structs.fields(LoopConfig)}
     vertical = settings.get("vertical", "inspection")
     own = {key: value for key, value in settings.items() if key not in top and key != vertical}
-    tables.update({key: value for key, value in settings.items() if key not in own})
-    tables["store"] = {"folder": str(folder.resolve()), **tables["store"]}
-    tables[vertical] = {**tables.get(vertical, {}), **own}
+    tables = {"vertical": vertical} | {key: value for key, value in settings.items() if key not in own}
+    for table, more in (("store", {"folder": str(folder.resolve())}), (vertical, own)):
+        given = tables.get(table, {})
+        if isinstance(given, dict):  # what is none is named by the check
+            tables[table] = {**more, **given}
     return resolve(from_tables(tables, "hotloop.open"), folder)
 
 

@@ -58,7 +58,7 @@ def init(path: Annotated[Path, typer.Argument(metavar="LOOP.TOML")] = Path("loop
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error}") from error
     out.print(
-        f"{path} written. Set what is yours, then: hotloop doctor {path} && hotloop up {path}",
+        escape(f"{path} written. Set what is yours, then: hotloop doctor {path} && hotloop up {path}"),
         highlight=False,
         soft_wrap=True,
     )
@@ -111,6 +111,7 @@ def _watch(watched: Any, poll_s: float, stop: threading.Event) -> None:
 
 def _say_up(address: str, config: LoopConfig) -> None:
     tokens = Path(config.store.folder) / "tokens.json"
+    address = escape(address)  # an IPv6 address stands in brackets
     sent = config.sense.folder or "no folder: images come by POST /v1/observations"
     lines = (
         f"[bold]hotloop[/] {config.name} is up at [cyan]{address}[/]",
@@ -152,7 +153,7 @@ def report(
     from hotloop.offline import report_of
 
     made = report_of(load(path))
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(made)))
     plots.learning_curve(made, folder / "learning_curve.png")
     plots.waterfall_chart(made, folder / "waterfall.png")
@@ -160,7 +161,7 @@ def report(
         sys.stdout.write(msgspec.json.encode(made).decode() + "\n")
     else:
         out.print(render(made), highlight=False, markup=False, soft_wrap=True)
-        out.print(f"plots and JSON: {folder}", highlight=False)
+        out.print(f"plots and JSON: {folder}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -176,7 +177,7 @@ def replay(
     from hotloop.offline import rebuild, what_if
 
     config = load(path)
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     if delays:
         table = Table("feedback delayed by", "precision", "recall", "F", title="what if feedback came later")
         for curve in what_if(config, _numbers(delays), folder):
@@ -184,7 +185,7 @@ def replay(
                 f"{curve.delay_s:g} s", *(f"{x:.3f}" for x in (curve.precision, curve.recall, curve.f_score))
             )
         out.print(table)
-        out.print(f"curves: {folder / 'what_if.png'}", highlight=False)
+        out.print(f"curves: {folder / 'what_if.png'}", highlight=False, markup=False, soft_wrap=True)
         return
     rebuilt = rebuild(config, _tracked, to)
     if to and rebuilt.head is None:
@@ -192,7 +193,7 @@ def replay(
     if rebuilt.head is not None:
         target = folder / f"head-{to}.msgpack"
         target.write_bytes(rebuilt.head)
-        out.print(f"version {to}: {target}", highlight=False)
+        out.print(f"version {to}: {target}", highlight=False, markup=False, soft_wrap=True)
     out.print(
         f"{rebuilt.records} records, {rebuilt.releases} releases made again in {rebuilt.seconds:.1f} s; "
         f"{rebuilt.same} with the same digest, {rebuilt.releases - rebuilt.same} not "
@@ -209,11 +210,12 @@ def verify(path: LoopFile = Path("loop.toml")) -> None:
     """Read every stored byte and say what is not as it was written. Exit code 1 if anything is not."""
     from hotloop.offline import verify_all
 
-    findings = verify_all(load(path))
-    for finding in findings:
+    good = True
+    for finding in verify_all(load(path)):  # each is said as soon as it is known
         mark = "[green]ok[/] " if finding.good else "[red]BAD[/]"
         out.print(f"{mark} {finding.what}: {escape(finding.text)}", highlight=False, soft_wrap=True)
-    if not all(finding.good for finding in findings):
+        good = good and finding.good
+    if not good:
         raise typer.Exit(1)
 
 
@@ -231,6 +233,14 @@ def doctor(path: Annotated[Path | None, typer.Argument(metavar="LOOP.TOML")] = N
     out.print(table)
     if any(finding.state == "bad" for finding in findings):
         raise typer.Exit(1)
+
+
+def _make(folder: Path) -> None:
+    """Make the folder that results go to. ConfigError if it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be made ({error.strerror}): give --out another folder") from error
 
 
 def _numbers(text: str) -> list[float]:

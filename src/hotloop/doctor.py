@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ import onnxruntime
 
 from hotloop.config import LoopConfig, load
 from hotloop.errors import HotloopError
+from hotloop.hub.server import take_port
 from hotloop.loading import load_vertical
 
 _SQLITE_LEAST = (3, 51, 3)  # earlier ones can corrupt a WAL that two connections checkpoint at once
@@ -130,12 +130,10 @@ def _sync_s(folder: Path) -> float:
 
 def _port(config: LoopConfig) -> Finding:
     place = f"{config.hub.host}:{config.hub.port}"
-    with socket.socket(socket.AF_INET6 if ":" in config.hub.host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((config.hub.host, config.hub.port))
-        except OSError as error:
-            return Finding("bad", "port", f"{place}: {error.strerror}", "stop what listens there, or set [hub] port")
+    try:
+        take_port(config.hub).close()
+    except HotloopError as error:
+        return Finding("bad", "port", f"{place}: {error}", "stop what listens there, or set [hub] port and host")
     return Finding("good", "port", f"{place} is free")
 
 

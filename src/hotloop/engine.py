@@ -325,7 +325,7 @@ class Engine:
             self._turn_on()
         finally:  # where nobody foresaw the end, Python prints its traceback; here it is said to who asks
             if not self._closing.is_set():
-                self.trouble = "the loop has stopped turning, by a defect of hotloop: what comes is kept; restart the hub"
+                self.trouble = "the loop has stopped turning, by a defect of hotloop: what comes is kept; restart it"
 
     def _turn_on(self) -> None:
         while not self._closing.is_set():

@@ -41,6 +41,7 @@ class RunningHub:
             self.process.wait(_STOP_S_MAX)
         except subprocess.TimeoutExpired:
             self.process.kill()
+            self.process.wait()
 
 
 def start_hub(settings: Path) -> RunningHub:
@@ -60,6 +61,7 @@ def start_hub(settings: Path) -> RunningHub:
     while not ready.exists():
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
+            process.wait()
             raise ServiceError(f"the hub did not come up: {said.read_text(errors='replace')[-2000:]}")
         time.sleep(0.05)
     told = msgspec.json.decode(ready.read_bytes(), type=Ready)

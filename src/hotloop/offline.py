@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hotloop.config import LoopConfig
-from hotloop.errors import CorruptError, HotloopError, ModelError, NotFoundError
+from hotloop.errors import CorruptError, HotloopError, InputError, ModelError, NotFoundError
 from hotloop.join import subject
 from hotloop.lineage import Lineage
 from hotloop.loading import load_vertical
@@ -77,7 +77,7 @@ def report_of(config: LoopConfig) -> Report:
             measures.add(record)
             change = joiner.take(record)
             if change is not None and change.after is not None:
-                with suppress(ModelError):  # of another backbone: how it turned out cannot be said any more
+                with suppress(ModelError, InputError):  # of another backbone: nobody can say how it turned out
                     outcomes = vertical.outcomes(change.after.prediction.outputs, change.after)
                     measures.judged(change.after, outcomes, record)
             joiner.forget()
@@ -167,7 +167,10 @@ def _delayed(
         assert isinstance(body, Prediction), "nothing else comes out of `delayed`"
         if body.id not in truths:
             continue
-        outcomes = vertical.outcomes(vertical.answer(body.proposals, lineage.champion), truths[body.id])
+        try:
+            outcomes = vertical.outcomes(vertical.answer(body.proposals, lineage.champion), truths[body.id])
+        except (ModelError, InputError):
+            continue  # of another backbone: it cannot be said how it would have turned out
         total.add(count(outcomes))
         window.add(count(outcomes))
         if window.hits + window.false_alarms + window.missed >= 100:

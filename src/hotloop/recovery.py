@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice
 
 import msgspec
 
@@ -118,7 +118,7 @@ def last_sequence(log: Log, device: str) -> int:
     rotten: list[CorruptError] = []
     while end > 0:
         after = max(0, end - _READ_MAX)
-        part = takewhile(lambda record, end=end: record.offset <= end, records_of(log, after, rotten.append))
+        part = islice(records_of(log, after, rotten.append), end - after)
         own = [record.event.sequence for record in part if record.event.device == device]
         if own:
             return max(own) + (_NUMBERED_AT_ONCE_MAX if after or rotten else 0)

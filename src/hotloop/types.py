@@ -21,6 +21,7 @@ from hotloop.errors import ModelError
 
 Floats: TypeAlias = NDArray[np.float64]
 Region: TypeAlias = tuple[float, ...]  # (x1, y1, x2, y2) in pixels for boxes; a vertical may use another form
+ALWAYS = -1e6  # a threshold that every score reaches: the best label is said, however low its score
 Tier: TypeAlias = Literal["start", "reflex", "refresh", "consolidate", "rollback"]
 
 
@@ -63,13 +64,15 @@ class Proposals(msgspec.Struct, frozen=True):
     kind: Literal["f2", "f4"] = "f2"
 
     def array(self) -> Floats:
-        """The features as float64 (rows, columns). ModelError if `data` is not of that size."""
+        """The features as float64 (rows, columns). ModelError if `data` is not of that size, or not finite."""
         size = self.rows * self.columns * (2 if self.kind == "f2" else 4)
         if self.rows < 0 or self.columns < 0 or len(self.data) != size:
             raise ModelError(
                 f"proposals of {self.rows} x {self.columns} {self.kind} take {size} bytes, not {len(self.data)}"
             )
         flat = np.frombuffer(self.data, dtype=f"<{self.kind}")
+        if not np.isfinite(flat).all():
+            raise ModelError("proposals hold a feature that is no finite number")
         return flat.reshape(self.rows, self.columns).astype(np.float64)
 
 

@@ -24,6 +24,7 @@ class MemoryHub:
     def __init__(self):
         self.events, self.blobs, self.requests, self.lives, self.streams = {}, [], [], [], []
         self.fails, self.refuses = [], set()
+        self.deaf = 0  # acknowledgements that are not heard
         self.sent = threading.Event()
 
     def send(self, events):
@@ -56,7 +57,10 @@ class MemoryHub:
             yield model
 
     def acknowledge(self, lives):
-        """Heard."""
+        """Heard, unless the hub is away."""
+        if self.deaf:
+            self.deaf -= 1
+            raise HubUnreachableError("away")
         self.lives += [live.version for live in lives]
 
 
@@ -305,6 +309,16 @@ def test_what_is_dropped_while_it_is_under_way_takes_nothing_else(line, hub, mon
     assert line._send_once()
     assert [event.body for event in hub.events.values()][-2:] == late
     assert len(hub.events) == 5
+
+
+def test_an_acknowledgement_that_was_not_heard_is_said_again(line, hub):
+    """The hub was away in that moment: the line says what answers before it asks for something newer."""
+    hub.streams, hub.deaf = [[model(1)]], 1
+    line._follow_once()
+    assert (line.predictor.version, hub.lives) == (1, [])
+    line._follow_once()
+    line._follow_once()
+    assert hub.lives == [1]
 
 
 def test_a_follower_answers_with_the_newest_and_says_so(line, hub):

@@ -94,6 +94,8 @@ def test_a_loop_toml_says_it_all(tmp_path):
             assert loop.config.store.folder == str(tmp_path / "hotloop-data")
     with pytest.raises(ConfigError, match="without further settings"):
         hotloop.open(path, columns=3)
+    with pytest.raises(ConfigError, match="without further settings"):
+        hotloop.open(tmp_path, columns=3)
 
 
 def test_a_loop_that_could_not_be_opened_is_let_go_of(tmp_path):

@@ -13,7 +13,7 @@ from hotloop.predict import pack_head
 from hotloop.recovery import last_sequence, records_of
 from hotloop.testing.memory_log import MemoryLog
 from hotloop.testing.memory_registry import MemoryRegistry
-from hotloop.types import Claim, Event, Feedback, Notice, digest
+from hotloop.types import Claim, Event, Feedback, Judgement, Live, Notice, digest
 
 HARMFUL = (300.0, 300.0)
 
@@ -331,3 +331,71 @@ def test_rotten_records_are_told_and_passed_over():
     assert [error.offsets for error in told] == [(3, 4)]
     assert [r.offset for r in records_of(log, 5)] == [6, 7]
     assert list(records_of(log, 7)) == []
+
+
+def test_numbers_leave_room_for_what_has_rotted():
+    """The highest number may stand in a record that cannot be read any more: it is not used again."""
+    log = RottenLog()
+    log.append([noted("hub", k) for k in (1, 2, 3, 9)])  # the last two are rotten
+    assert last_sequence(log, "hub") > 9
+
+
+def test_a_rotten_judgement_costs_no_version(stand):
+    """Its group is learned with the next one, and the log still leads to the registry's version."""
+    loop = stand()
+    version = loop.taught(6)
+    judged = [r.offset for r in records_of(loop.log, 0) if isinstance(r.event.body, Judgement)]
+    loop.engine.close()
+    loop.snapshots.state = None
+    whole, loop.log = loop.log, RottenLog()
+    loop.log._records, loop.log._keys, loop.log._about = whole._records, whole._keys, whole._about
+    loop.log.rotten = (judged[2],)
+    loop.start()
+    assert loop.engine.model.version == version
+    loop.verified()
+    assert loop.settle() == version + 1
+
+
+def test_a_verdict_on_a_rotten_prediction_does_not_stop_the_loop(stand, monkeypatch):
+    """The join cannot look it up: it teaches nothing, what comes after it does."""
+    loop = stand(join=JoinConfig(entries_max=1))
+    prediction, truth = loop.sense()
+    loop.taught(3)
+    known = loop.log.about
+
+    def about(name):
+        if name == prediction.id:
+            raise CorruptError(f"a record about {name}", offsets=(3,))
+        return known(name)
+
+    monkeypatch.setattr(loop.log, "about", about)
+    loop.log.append([Event("tablet", 1, verdict(prediction.id, [(truth, None)], "ann"))])
+    version = loop.engine.model.version
+    loop.verified()
+    assert loop.settle() == version + 1
+    assert not loop.engine.behind
+
+
+def test_the_lines_answer_with_what_they_acknowledged_before(stand):
+    """After a restart the channel knows their versions again, from before and from after the last judgement."""
+    loop = stand()
+    loop.engine.acknowledge(Live(line="line-7", version=1))
+    loop.taught(2)
+    loop.engine.record([Event("line-8", 1, Live(line="line-8", version=3))])
+    before = dict(loop.engine.channel.lines())
+    assert before == {"line-1": 3, "line-7": 1, "line-8": 3}
+    loop.engine.close()
+    loop.start()
+    assert dict(loop.engine.channel.lines()) == before
+
+
+def test_what_an_earlier_run_left_is_learned_without_being_asked(stand):
+    """A verdict that was acknowledged just before a crash is live soon after the start."""
+    loop = stand()
+    loop.verified()
+    engine = loop.start()
+    engine.start()
+    found = engine.channel.follow("line-1", 1, 10.0)
+    engine.close()
+    assert found is not None
+    assert found.version == 2

@@ -1,7 +1,8 @@
 """A watched folder as a sensor: an image that is dropped in gets its answer in a file beside it.
 
 `X_test.png` (or `X.png`) is compared with `X_temp.png`, and answered in `X_test.png.hotloop.json`. That file is
-also the mark that the image is done: it is written last, in one step, so a restart neither forgets nor repeats.
+also the mark that the image is done: it is written last, in one step, so a restart forgets none; a crash between a
+prediction and its answer repeats that one image.
 An image that cannot be used gets the reason in the same place. Nothing is ever moved or deleted.
 """
 
@@ -14,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from hotloop.config import SenseConfig
-from hotloop.errors import InputError, StoreError, TemplateError
+from hotloop.errors import InputError, ModelError, StoreError, TemplateError
 from hotloop.types import Payload, Prediction
 
 _KINDS = {
@@ -49,8 +50,8 @@ class WatchedFolder:
     def _complete(self) -> Iterator[Path]:
         sizes = {}
         for path in _listed(self._folder):
-            if self._is_payload(path) and not _beside(path).exists():
-                with suppress(FileNotFoundError):  # taken away since it was listed
+            with suppress(OSError):  # taken away since it was listed, or not ours to look at
+                if self._is_payload(path) and not _beside(path).exists():
                     sizes[path] = path.stat().st_size
         before, self._sizes = self._sizes, sizes
         yield from (path for path, size in sizes.items() if size > 0 and before.get(path) == size)
@@ -64,7 +65,7 @@ class WatchedFolder:
     def _answer(self, path: Path) -> None:
         try:
             prediction = self._observe(self._payload(path), self._config.line)
-        except InputError as error:
+        except (InputError, ModelError) as error:  # this image alone: those after it must not wait for it
             hint = f". {self._sought(path)}" if isinstance(error, TemplateError) else ""
             _write(_beside(path), {"error": type(error).__name__, "detail": f"{error}{hint}"})
             return

@@ -23,7 +23,8 @@ the same, with every field, as OpenAPI 3.1.
 
 The hub listens on the loopback interface only and answers to `localhost`, `127.x.x.x` and `[::1]` (others: 421).
 Send `Authorization: Bearer TOKEN`; the tokens are in `tokens.json` of the store's folder, made at the first start,
-one a role. A credential with a `subject` speaks for that line or reviewer alone.
+one a role. A credential with a `subject` speaks for that line or reviewer alone: line, reviewer and device (also that
+of an Idempotency-Key) are the subject or begin with it and a dot; ids of predictions go on with a colon (`line-7:42`).
 
 Errors are `application/problem+json` (RFC 9457): `type` is `{TYPE_PREFIX}` and the name of the error in
 `hotloop.errors`, `detail` says what happened and what to do. 503 and 507 took nothing and carry `Retry-After`.

@@ -30,6 +30,12 @@ class Predictor:
         """Answer with `model` from now on; False if it is not newer. ModelError if it does not fit."""
         if model.version <= self.version:
             return False
+        if model.backbone != self._vertical.backbone:
+            raise ModelError(
+                f"version {model.version} was learned on backbone {model.backbone[:12] or 'none'}, and this one is "
+                f"{self._vertical.backbone[:12] or 'none'}: give lines and hub the same start model, and a new start "
+                f"model a new store.folder. It stays at version {self.version}"
+            )
         head = unpack_head(model.head)
         if head.weights.shape[0] != self.head.weights.shape[0]:
             raise ModelError(

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from hotloop.errors import ModelError
 from hotloop.types import Live, Model, Release
 
+_LINES_MAX = 10_000  # whose versions are remembered; a company has half as many
+
 
 class LocalChannel:
-    """The port Channel in one process. `newest` is the model to begin with: the registry's latest, if any.
+    """The port Channel in one process. `newest` is the model to begin with: the registry's latest, if any."""
 
-    `heard` is called with every acknowledgement, on the thread that brings it, so that the log can have it.
-    """
-
-    def __init__(self, newest: Model | None = None, heard: Callable[[Live], None] | None = None) -> None:
+    def __init__(self, newest: Model | None = None) -> None:
         self._newest = newest
-        self._heard = heard
         self._live: dict[str, Live] = {}
         self._closed = False
         self._changed = threading.Condition()
@@ -60,9 +58,10 @@ class LocalChannel:
     def acknowledge(self, live: Live) -> None:
         """See Channel. The last word of a line counts, also when it went back to an older version."""
         with self._changed:
+            self._live.pop(live.line, None)
             self._live[live.line] = live
-        if self._heard is not None:
-            self._heard(live)
+            if len(self._live) > _LINES_MAX:  # the line that has been silent for longest
+                del self._live[next(iter(self._live))]
 
     def lines(self) -> Mapping[str, int]:
         """See Channel."""

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from hotloop.config import LoopConfig, Section, own_table
 from hotloop.errors import ConfigError, InputError, ModelError
-from hotloop.types import Claim, Example, Floats, Head, Outcome, Output, Payload, Proposals, Rows
+from hotloop.types import ALWAYS, Claim, Example, Floats, Head, Outcome, Output, Payload, Proposals, Rows
 
 _VALUE_MAX = 1e6  # of a feature or a projection: larger ones would drown the moments
 
@@ -59,7 +59,7 @@ class Vectors:
         """Cold: it knows nothing, so it gives every label the score 0 and says the first."""
         columns = 1 + self._config.columns + self._config.projected
         count = len(self._config.labels)
-        return Head(self._config.labels, np.zeros((columns, count)), (0.5,) * count)
+        return Head(self._config.labels, np.zeros((columns, count)), (ALWAYS,) * count)
 
     def propose(self, payload: Payload) -> Proposals:
         """The vector itself. InputError if it is not a JSON list of `columns` finite numbers."""

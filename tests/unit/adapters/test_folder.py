@@ -8,7 +8,7 @@ import pytest
 
 from hotloop.adapters.folder import WatchedFolder
 from hotloop.config import SenseConfig
-from hotloop.errors import DiskFullError, StoreError, TemplateError, UnreadableImageError
+from hotloop.errors import DiskFullError, ModelError, StoreError, TemplateError, UnreadableImageError
 from hotloop.types import Observation, Output, Prediction, Proposals
 
 
@@ -73,6 +73,16 @@ def test_each_payload_is_answered_once(watched, observer, tmp_path):
     folder = watched()
     assert polled(folder) + polled(folder) + polled(watched()) == 1
     assert len(observer.seen) == 1
+
+
+def test_an_image_that_the_model_cannot_take_does_not_keep_back_the_next(watched, observer, tmp_path):
+    """It is answered with the reason; those after it in the folder come in the same poll."""
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"image")
+    observer.fails = ModelError("the model cannot be run on it")
+    assert polled(watched()) == 2
+    assert answer(tmp_path / "a.png")["error"] == "ModelError"
+    assert answer(tmp_path / "b.png")["version"] == 3
 
 
 def test_a_file_that_grows_is_not_read(watched, observer, tmp_path):

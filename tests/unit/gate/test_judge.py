@@ -20,6 +20,13 @@ def test_few_examples_are_no_evidence():
     assert "19 verified examples are too few" in found.reason
 
 
+def test_a_champion_without_a_number_is_all_wrong():
+    """It does not stop the gate, and it cannot be better than one that answers."""
+    champion = np.where(np.arange(40) % 2 == 0, np.nan, 0.0)
+    found = judge(champion, np.zeros(40), CONFIG)
+    assert (found.decision, found.difference) == ("promote", -0.5)
+
+
 def test_the_least_number_is_enough_for_a_disaster():
     """With 20 examples all wrong that were all right, it refuses."""
     found = judge(np.zeros(CONFIG.least_examples), np.ones(CONFIG.least_examples), CONFIG)

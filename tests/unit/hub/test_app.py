@@ -291,12 +291,31 @@ def test_a_bound_line_speaks_for_itself_only(engine: Any, make: SimpleNamespace)
     assert send("line-7.spool", "line-7") == 200
     assert send("line-8", "line-7") == 403
     assert send("line-7", "line-8") == 403
+    for body, status in (
+        (make.prediction("line-8:2", "line-7"), 403),  # the first prediction under an id stands: it is line-8's to give
+        (Feedback(prediction="line-8:1", reviewer="ann", claims=()), 403),
+        (Feedback(prediction="line-8:1", reviewer="line-7.gauge", claims=()), 200),
+    ):
+        batch = msgspec.msgpack.encode([Event("line-7", 2, body)])
+        assert call("POST", "/v1/events", batch, role=None, **headers).status == status
     headers["content_type"] = "application/json"
     for line, status in (("line-7", 200), ("line-8", 403)):
         body = msgspec.json.encode([Live(line=line, version=1)])
         assert call("POST", "/v1/live", body, role=None, **headers).status == status
     assert call("GET", "/v1/follow?line=line-8", role=None, authorization=f"Bearer {token}").status == 403
     assert [live.line for live in engine.acknowledged] == ["line-7"]
+    app.close()
+
+
+def test_a_bound_reviewer_uses_keys_of_their_own(engine: Any, make: SimpleNamespace) -> None:
+    """Nobody can take a key that another device is about to use, and so keep its event out."""
+    token = "r" * 40
+    app = HubApp(engine, Keyring.of([Credential("ann", "operator", token, subject="ann")]))
+    call = make.caller(app)
+    body = msgspec.json.encode(Feedback(prediction="line-7:1", reviewer="ann", claims=()))
+    for key, status in (("line-7:2", 403), ("ann:1", 202), ("ann.tablet:1", 202)):
+        headers = {"authorization": f"Bearer {token}", "idempotency_key": key}
+        assert call("POST", "/v1/feedback", body, role=None, **headers).status == status
     app.close()
 
 

@@ -124,6 +124,13 @@ def test_nobody_writes_as_the_hub(device: str) -> None:
         intake.key(f"{device}:1")
 
 
+@pytest.mark.parametrize("name", ["hub:7", "labels:2", "audit-0f:1"])
+def test_ids_of_the_hubs_predictions_are_its_own(name: str) -> None:
+    """The first prediction under an id stands, so that no line may give one that the hub would give."""
+    with pytest.raises(RequestError, match="only the hub"):
+        intake.events([Event("line-1", 1, prediction(id=name))])
+
+
 @pytest.mark.parametrize("sequence", [-1, 2**63, 10**40])
 def test_sequences_fit_the_log(sequence: int) -> None:
     """A sequence number that the log's integers cannot hold is refused at the door."""

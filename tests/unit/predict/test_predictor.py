@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -63,6 +64,14 @@ def test_an_older_model_is_not_installed(vertical, version):
     predictor.install(model(2, bias=2.0))
     assert not predictor.install(model(version, bias=9.0))
     assert predictor.predict("k", SEEN, Payload(b"[3.0]"), at=0).outputs[0].label == "worn"
+
+
+def test_a_model_of_another_backbone_is_refused(vertical):
+    """As many features are not the same features."""
+    predictor = Predictor(vertical)
+    with pytest.raises(ModelError, match="same start model"):
+        predictor.install(msgspec.structs.replace(model(2, bias=2.0), backbone="b" * 64))
+    assert predictor.version == 0
 
 
 def test_a_head_for_other_features_is_refused_and_the_line_goes_on(vertical):

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from hotloop.errors import ModelError, NotFoundError
+from hotloop.errors import ModelError
 from hotloop.store.channel import LocalChannel
 from hotloop.store.registry import SqliteRegistry
 from hotloop.testing.checks.channel import publish
@@ -36,40 +36,13 @@ def test_a_release_is_of_its_model():
     assert channel.follow("line-1", 0, 0.0) is None
 
 
-def test_acknowledgements_are_heard_on_the_thread_that_brings_them():
-    """The engine hears each one once, in order, and before `acknowledge` returns."""
-    heard = []
-    channel = LocalChannel(heard=lambda live: heard.append((live, threading.current_thread())))
-    lives = [Live(line="line-1", version=version, at=float(version)) for version in (1, 2, 2)]
-    for number, live in enumerate(lives):
-        channel.acknowledge(live)
-        assert heard[number:] == [(live, threading.current_thread())]
-
-
-def test_an_ear_that_fails_does_not_undo_the_acknowledgement():
-    """What the line said counts, also when it could not be logged; the error goes to who brought it."""
-
-    def full(live):
-        raise NotFoundError("no log")
-
-    channel = LocalChannel(heard=full)
-    with pytest.raises(NotFoundError):
-        channel.acknowledge(Live(line="line-1", version=3))
-    assert dict(channel.lines()) == {"line-1": 3}
-
-
-def test_an_ear_may_ask_the_channel():
-    """`heard` is called outside the lock: it may look at the lines and publish."""
-
-    def heard(live):
-        publish(channel, live.version + 1)
-        seen.append(channel.lines())
-
-    channel, seen = LocalChannel(heard=heard), []
-    publish(channel, 1)
-    channel.acknowledge(Live(line="line-1", version=1))
-    assert channel.follow("line-1", 1, 0.0) == model(2)
-    assert dict(seen[0]) == {"line-1": 1}
+def test_the_lines_remembered_are_bounded(monkeypatch):
+    """Of too many, the one that has been silent for longest is forgotten."""
+    monkeypatch.setattr("hotloop.store.channel._LINES_MAX", 2)
+    channel = LocalChannel()
+    for line in ("a", "b", "a", "c"):
+        channel.acknowledge(Live(line=line, version=1))
+    assert dict(channel.lines()) == {"a": 1, "c": 1}
 
 
 def test_lines_come_sorted_and_cannot_be_changed():

@@ -26,6 +26,9 @@ LITE0_COLUMNS = 2 * (40 + 112 + 1280)
 # finest map cost accuracy at every number of verdicts (magnetic tiles, 70/30).
 _MIDDLE = slice(80, 192)
 _TOP = slice(304, 1584)
+_GROUPS = 9  # three maps, three ways to pool
+_BLUR_PX = 8  # what is smaller stands out against the picture out of focus
+_CONTRAST_MIN = 8.0  # grey levels: a flat picture's noise is not blown up to black and white
 
 
 class Backbone(Protocol):
@@ -67,17 +70,27 @@ class Lite0:
 
 
 class Shipped:
-    """The shipped detector's last maps, averaged over the image: no download, no torch, less accurate."""
+    """The shipped detector's last maps, pooled over the image: no download, no torch, and far less accurate.
+
+    On magnetic tiles about 65 % with 500 verdicts, where EfficientNet-Lite0 has 96 %.
+    """
 
     def __init__(self) -> None:
         onnx, description = boards_files()
         self._model = load(onnx, description)
         self.digest = digest(onnx)
-        self.columns = self._model.pooled(np.zeros((SIDE_PX, SIDE_PX), np.uint8)).shape[0]
+        self.columns = len(self.features(np.zeros((SIDE_PX, SIDE_PX), np.uint8)))
 
     def features(self, image: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """The pooled features of an image in grey, squeezed to a square of `SIDE_PX`."""
-        return self._model.pooled(squeezed(image, SIDE_PX, "L")).astype(np.float16)
+        """The pooled features of an image in grey, squeezed, at full contrast, compared with itself out of focus."""
+        picture = stretched(squeezed(image, SIDE_PX, "L"))
+        small = Image.fromarray(picture).resize((SIDE_PX // _BLUR_PX,) * 2, Image.Resampling.BOX)
+        blurred = np.asarray(small.resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC))
+        groups = np.sqrt(np.maximum(self._model.pooled(picture, blurred), 0.0)).reshape(_GROUPS, -1)
+        # each group (a map's means, largest values, spreads) on its own scale: else the largest values drown the rest
+        plain = (groups - groups.mean(1, keepdims=True)) / (groups.std(1, keepdims=True) + 1e-3)
+        features: NDArray[np.float16] = plain.ravel().astype(np.float16)
+        return features
 
 
 def backbone(path: Path | None) -> Backbone:
@@ -100,6 +113,14 @@ def squeezed(image: NDArray[np.uint8], side_px: int, mode: str) -> NDArray[np.ui
         raise ImageError(f"An image is (h, w) or (h, w, 3) of uint8, not {image.shape} of {image.dtype}.")
     picture = Image.fromarray(image).convert(mode)
     return np.asarray(picture.resize((side_px, side_px), Image.Resampling.BILINEAR))
+
+
+def stretched(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A grey picture whose darkest and lightest hundredths become black and white: the detector knows little else."""
+    low, high = np.percentile(grey, (1, 99))
+    spread = max(float(high - low), _CONTRAST_MIN)
+    pixels: NDArray[np.uint8] = ((grey - low) * (255.0 / spread)).clip(0, 255).astype(np.uint8)
+    return pixels
 
 
 def expand(features: NDArray[np.floating]) -> Floats:

@@ -17,13 +17,14 @@ import httpx
 import msgspec
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from hotloop.adapters.hub_client import HubClient
 from hotloop.config import LoopConfig
-from hotloop.errors import ServiceError
+from hotloop.errors import ConfigError, ServiceError
 from hotloop.launch import RunningHub, start_hub
 from hotloop.loading import load_vertical
 from hotloop.measure import Report, plots, render
@@ -44,6 +45,8 @@ out = Console()
 def demo(*, data: Path | None, seconds: float, lines: int, folder: Path) -> None:
     """Run it for `seconds` of boards; then print the report and where its pictures are."""
     run = folder / "run"
+    if run.exists() and any(run.iterdir()) and not _is_demo(run / "loop.toml"):
+        raise ConfigError(f"{run} is there and of no demo: it was not touched. Give another folder: --out FOLDER")
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir(parents=True)
     (run / "loop.toml").write_text(_SETTINGS.format(site=SITE_SEED), encoding="utf-8")
@@ -52,7 +55,8 @@ def demo(*, data: Path | None, seconds: float, lines: int, folder: Path) -> None
     hub = start_hub(run / "loop.toml")
     processes: list[subprocess.Popen[bytes]] = []
     try:
-        out.print(f"hub at [cyan]{hub.url}[/], its data in {run / 'data'}; {lines} lines start", style="dim")
+        place = escape(str(run / "data"))
+        out.print(f"hub at [cyan]{hub.url}[/], its data in {place}; {lines} lines start", style="dim")
         processes = [_line(hub, number, lines, seconds, data) for number in range(lines)]
         _watch(hub, processes, seconds)
         report = _report(hub)
@@ -62,6 +66,11 @@ def demo(*, data: Path | None, seconds: float, lines: int, folder: Path) -> None
             process.terminate()
         hub.stop()
     _conclude(report, newest.head, unseen, folder)
+
+
+def _is_demo(settings: Path) -> bool:
+    """Whether an earlier demo wrote these settings: then all beside them may go."""
+    return settings.is_file() and settings.read_text(encoding="utf-8").startswith('name = "demo"')
 
 
 def _line(
@@ -179,6 +188,7 @@ def _conclude(report: Report, head: bytes, unseen: list[Sensed], folder: Path) -
         )
     out.print(table)
     for name in ("before_after.png", "learning_curve.png", "waterfall.png", "report.json"):
-        out.print(f"  {folder / name}", highlight=False)
+        out.print(f"  {folder / name}", highlight=False, markup=False, soft_wrap=True)
     settings = folder / "run" / "loop.toml"
-    out.print(f"Everything above can be made again from the log: hotloop replay {settings}", highlight=False)
+    again = f"Everything above can be made again from the log: hotloop replay {settings}"
+    out.print(again, highlight=False, markup=False, soft_wrap=True)

@@ -73,10 +73,10 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     labels: Annotated[tuple[str, ...], Meta(min_length=1, max_length=256)]
     planes: Literal["grey", "grey+template", "colour", "colour+template"]
     thresholds: tuple[float, ...]  # one a label: from this score on it is said
-    shift: float = 0.0  # log-odds added to every score
     mean: tuple[float, ...] = ()  # of each feature over candidates on the same pictures; empty: not yet measured
     spread: tuple[float, ...] = ()
     reduction: Reduction | None = None  # how what is read is made short; None: features are as read
+    shift: float = 0.0  # log-odds added to every score
     recipe: str = ""
     seed: int = 0
     format: Literal[1] = 1
@@ -156,10 +156,10 @@ class StartModel:
             seen = np.concatenate((scores, self.description.reduction.apply(seen)), axis=1)
         return Candidates(regions, scores.astype(np.float64), seen.astype(np.float16))
 
-    def pooled(self, image: Pixels) -> Floats:
-        """The mean and the largest value of each feature map over an image that is compared with itself: (f,)."""
-        _, _, *maps = self._run(self._planes(image, image if self.description.template else None))
-        return np.concatenate([pick(plane, (1, 2)) for plane in maps for pick in (np.mean, np.max)])
+    def pooled(self, image: Pixels, template: Pixels | None = None) -> Floats:
+        """The mean, the largest and the spread of each feature map over an image: (f,). Errors as `candidates`."""
+        _, _, *maps = self._run(self._planes(image, template))
+        return np.concatenate([pick(plane, (1, 2)) for plane in maps for pick in (np.mean, np.max, np.std)])
 
     def _run(self, planes: Maps) -> list[Maps]:
         """Probabilities, sides and the three feature maps, each (c, h / 8, w / 8)."""

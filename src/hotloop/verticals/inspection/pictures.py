@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib as mpl
@@ -104,10 +105,11 @@ def _marks(
     vertical: Vertical, one: Compared, outputs: tuple[Output, ...]
 ) -> tuple[list[tuple[Output, str]], list[tuple[str, tuple[float, ...]]]]:
     """Each output with how it turned out, and the truths that no output hit."""
-    alone = [vertical.outcomes((output,), one.example) for output in outputs]
+    # answers are best first, and the best takes a truth: one is a hit if there are more hits with it than without
+    so_far = [_hits(vertical.outcomes(outputs[:count], one.example)) for count in range(len(outputs) + 1)]
     said = [
-        (output, "hit" if Outcome("hit", output.label) in told else "false alarm")
-        for output, told in zip(outputs, alone, strict=True)
+        (output, "hit" if after > before else "false alarm")
+        for output, (before, after) in zip(outputs, pairwise(so_far), strict=True)
     ]
     found = [output for output, kind in said if kind == "hit"]
     placed = [(truth.label, truth.region) for truth in one.board.truths if truth.region is not None]
@@ -115,7 +117,13 @@ def _marks(
     return said, missed
 
 
+def _hits(outcomes: Sequence[Outcome]) -> int:
+    return sum(outcome.kind == "hit" for outcome in outcomes)
+
+
 def _same(output: Output, label: str, region: tuple[float, ...]) -> bool:
+    if output.region is None:  # a kind of the whole piece
+        return output.label == label
     share = overlaps(np.array([output.region], float), np.array([region], float))[0, 0]
     return output.label == label and bool(share > OVERLAP_MIN)
 

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from hotloop.config import ImageLimits, LoopConfig, Section, own_table, path_from
+from hotloop.errors import ConfigError
 
 
 class InspectionConfig(Section, frozen=True):
@@ -25,6 +26,8 @@ class InspectionConfig(Section, frozen=True):
 def settings_of(config: LoopConfig) -> InspectionConfig:
     """The table of a loop, its paths absolute. ConfigError says which key is wrong, and how."""
     found = own_table(config, "inspection", InspectionConfig)
+    if len(set(found.labels)) != len(found.labels):
+        raise ConfigError(f"[inspection] labels: each stands once; {', '.join(found.labels)} has one twice")
     named = found.start in ("boards", "none")
     return msgspec.structs.replace(
         found,

@@ -22,6 +22,7 @@ from hotloop.verticals.inspection.truth import agreed, words_of
 from hotloop.verticals.inspection.whole import WholeImage
 
 _PROPOSALS_MAX = 256  # on one piece: the gate keeps the rows of the last `gate.window_examples` pieces in memory
+_COORDINATE_MAX = 1e6
 _SMOOTH_SHARE = 24  # a piece without a template is compared with itself at a 24th of its side
 
 
@@ -83,15 +84,16 @@ class Detection:
         count = len(self.labels)
         if proposals.rows == 0:
             return Rows(np.zeros((0, self._expand.columns)), np.zeros((0, count)), np.zeros(0))
+        regions, features = _regions(proposals), proposals.array()
         total, voices, weight = (np.zeros((proposals.rows, n)) for n in (count, 1, 1))
         for word in words_of(example, self.labels):
             refuted = [index for index in word.refuted if 0 <= index < proposals.rows]
-            lesson = assign(_regions(proposals), word.truths, count, complete=word.complete, refuted=refuted)
+            lesson = assign(regions, word.truths, count, complete=word.complete, refuted=refuted)
             total[lesson.rows] += lesson.y
             weight[lesson.rows, 0] += lesson.w
             voices[lesson.rows] += 1
         rows = np.flatnonzero(voices)
-        x = self._expand(proposals.array()[rows])
+        x = self._expand(features[rows])
         return Rows(x, total[rows] / voices[rows], weight[rows, 0] / voices[rows, 0])
 
     def outcomes(self, outputs: Sequence[Output], example: Example) -> tuple[Outcome, ...]:
@@ -186,12 +188,15 @@ def _prior(expand: Expansion, description: Description, labels: Sequence[str], *
 
 
 def _regions(proposals: Proposals) -> Floats:
-    """The boxes of proposals (n, 4). ModelError if they have not one box each."""
+    """The boxes of proposals (n, 4) px. ModelError if they have not one box each, of finite numbers."""
     if len(proposals.regions) != proposals.rows or any(len(region) != 4 for region in proposals.regions):
         raise ModelError(f"{proposals.rows} proposals need as many boxes x1, y1, x2, y2")
     if proposals.rows > _PROPOSALS_MAX:
         raise ModelError(f"{proposals.rows} proposals on one piece: at most {_PROPOSALS_MAX} are taken")
-    return np.asarray(proposals.regions, np.float64).reshape(-1, 4)
+    regions = np.asarray(proposals.regions, np.float64).reshape(-1, 4)
+    if not (np.abs(regions) <= _COORDINATE_MAX).all():  # NaN is not, either
+        raise ModelError(f"a box of the proposals is not within ±{_COORDINATE_MAX:g} pixels")
+    return regions
 
 
 def _boxes(outputs: Sequence[Output], labels: Sequence[str]) -> Boxes:

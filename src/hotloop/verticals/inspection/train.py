@@ -309,9 +309,7 @@ def describe(onnx: bytes, source: Source, recipe: Recipe, checks: Sequence[Patch
     planes: Literal["grey", "grey+template", "colour", "colour+template"]
     planes = {1: "grey", 2: "grey+template", 3: "colour", 6: "colour+template"}[source.inputs]  # type: ignore[assignment]
     labels = len(source.labels)
-    bare = Description(
-        source.labels, planes, (0.5,) * labels, recipe=json.dumps(asdict(recipe)), seed=recipe.seed
-    )
+    bare = Description(source.labels, planes, (0.5,) * labels, recipe=json.dumps(asdict(recipe)), seed=recipe.seed)
     answers, _ = _asked(onnx, bare, checks)
     shifted = msgspec.structs.replace(bare, shift=round(math.log(1 / best_threshold(answers, labels) - 1), 3))
     _, rows = _asked(onnx, shifted, checks)

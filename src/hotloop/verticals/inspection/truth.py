@@ -45,7 +45,7 @@ def said(feedback: Feedback, outputs: Sequence[Output], labels: Sequence[str]) -
 
 
 def _output(claim: Claim, outputs: Sequence[Output]) -> Output | None:
-    if claim.output is None or claim.output >= len(outputs):
+    if claim.output is None or not 0 <= claim.output < len(outputs):
         return None
     return outputs[claim.output]
 
@@ -54,26 +54,20 @@ def agreed(words: Sequence[Said]) -> Boxes:
     """The boxes that at least half of the reviewers name: same label, and overlapping as a hit would."""
     if len(words) == 1:
         return words[0].truths
-    left = [
-        (k, region, label)
-        for k, w in enumerate(words)
-        for region, label in zip(w.truths.regions, w.truths.labels, strict=True)
-    ]
-    regions, labels = [], []
-    while left:
-        _, region, label = left[0]
-        shares = overlaps(region[None], np.array([other for _, other, _ in left]))[0]
-        same = [
-            (share > OVERLAP_MIN) and other == label
-            for share, (_, _, other) in zip(shares, left, strict=True)
-        ]
+    none = truths_of([], [])
+    regions = np.concatenate([none.regions, *(word.truths.regions for word in words)])
+    labels = np.concatenate([none.labels, *(word.truths.labels for word in words)])
+    owners = np.repeat(np.arange(len(words)), [len(word.truths.labels) for word in words])
+    kept = []
+    left = np.arange(len(labels))
+    while len(left):
+        first = left[0]
+        same = (overlaps(regions[first : first + 1], regions[left])[0] > OVERLAP_MIN) & (labels[left] == labels[first])
         same[0] = True
-        voices = {k for hit, (k, _, _) in zip(same, left, strict=True) if hit}
-        if 2 * len(voices) >= len(words):
-            regions.append(region)
-            labels.append(int(label))
-        left = [entry for hit, entry in zip(same, left, strict=True) if not hit]
-    return truths_of(regions, labels)
+        if 2 * len(np.unique(owners[left[same]])) >= len(words):
+            kept.append(first)
+        left = left[~same]
+    return truths_of(regions[kept], labels[kept])
 
 
 def words_of(example: Example, labels: Sequence[str]) -> list[Said]:

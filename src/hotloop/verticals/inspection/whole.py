@@ -9,7 +9,7 @@ import numpy as np
 
 from hotloop.errors import ConfigError, ModelError
 from hotloop.sense.images import decode_image
-from hotloop.types import Claim, Example, Feedback, Floats, Head, Outcome, Output, Payload, Proposals, Rows
+from hotloop.types import ALWAYS, Claim, Example, Feedback, Floats, Head, Outcome, Output, Payload, Proposals, Rows
 from hotloop.verticals.inspection.classifier import backbone, expand
 from hotloop.verticals.inspection.settings import InspectionConfig
 from hotloop.verticals.inspection.start_labels import labelled_payloads
@@ -34,7 +34,7 @@ class WholeImage:
     def start(self) -> Head:
         """Cold: every piece is good until a verdict says otherwise."""
         weights = np.zeros((self._backbone.columns + 1, len(self.labels)))
-        return Head(self.labels, weights, (0.5,) * len(self.labels))
+        return Head(self.labels, weights, (ALWAYS,) * len(self.labels))
 
     def propose(self, payload: Payload) -> Proposals:
         """The features of the piece. ImageError if it cannot be read."""

