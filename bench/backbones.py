@@ -15,16 +15,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import torch
 
 from hotloop.verticals.inspection.candidates import decide
-from hotloop.verticals.inspection.detector import StartModel, load, open_session
+from hotloop.verticals.inspection.detector import Description, StartModel, open_session
 from hotloop.verticals.inspection.export import detector_to_onnx
 from hotloop.verticals.inspection.nets import BACKBONES
-from hotloop.verticals.inspection.score import Quality, measure, truths_of
-from hotloop.verticals.inspection.train import BoardSource, Patch, Recipe, board_checks, describe, fit
+from hotloop.verticals.inspection.score import Boxes, measure, truths_of
+from hotloop.verticals.inspection.train import BoardSource, Patch, Recipe, best_threshold, board_checks, fit
 
 CHECKS = 60
 REPEATS = 15
@@ -49,14 +48,14 @@ def board_ms(onnx: bytes) -> float:
     return min(times_s[2:]) * 1e3
 
 
-def quality(model: StartModel, checks: list[Patch]) -> Quality:
-    """The start model's own answers on drawn boards."""
+def answers(model: StartModel, checks: list[Patch]) -> list[tuple[Boxes, Boxes]]:
+    """The start model's own answers on drawn boards, with the truths."""
     floor = (0.02,) * len(model.description.labels)
-    answers = []
+    given = []
     for patch in checks:
         found = model.candidates(patch.planes[0], patch.planes[1])
-        answers.append((decide(found.regions, found.scores, floor)[1], truths_of(patch.boxes, patch.classes)))
-    return measure(answers, model.description.thresholds)
+        given.append((decide(found.regions, found.scores, floor)[1], truths_of(patch.boxes, patch.classes)))
+    return given
 
 
 def row(name: str, seconds: float, checks: list[Patch]) -> dict[str, object]:
@@ -69,8 +68,10 @@ def row(name: str, seconds: float, checks: list[Patch]) -> dict[str, object]:
     trained_s = time.perf_counter() - start_s
     onnx = detector_to_onnx(detector, source.inputs)
     half = len(checks) // 2  # thresholds on one half, quality on the other
-    model = load(onnx, msgspec.json.encode(describe(onnx, source, recipe, checks[:half])))
-    found = quality(model, checks[half:])
+    labels = len(source.labels)
+    model = StartModel(onnx, Description(source.labels, "grey+template", (0.5,) * labels))
+    limit = best_threshold(answers(model, checks[:half]), labels)
+    found = measure(answers(model, checks[half:]), (limit,) * labels)
     return {
         "backbone": name,
         "parameters": sum(p.numel() for part in (detector.neck, detector.class_branch, detector.box_branch,

@@ -44,6 +44,7 @@ _RETRY_S = 0.5  # how long the turn waits after the disk failed it
 _HUB = "hub"  # the device as which the hub itself writes
 _REPORT_S = 1.0
 _LOCAL_LINES_MAX = 1000
+_FORMS_MAX = 100
 _SENSING_MAX = 8  # payloads looked at at once: one of 100 KB may take hundreds of MB when it is decoded
 _SNAPSHOT_EVERY = 500  # updates between two snapshots: what a restart has to learn again at most
 
@@ -109,6 +110,7 @@ class Engine:
         self._serving = threading.Lock()  # no such line may miss the release that goes out meanwhile
         self._sensing = threading.BoundedSemaphore(_SENSING_MAX)
         self._unsaid: _Conclusion | None = None  # what the disk did not take yet
+        self._forms: set[tuple[object, ...]] = set()  # of proposals that are known to fit
         self._updates = 0
         self._reported: Report | None = None
         self._reported_s = 0.0
@@ -182,11 +184,22 @@ class Engine:
         return Receipt(offset, known)
 
     def _check_fits(self, prediction: Prediction) -> None:
-        """InputError if a prediction's features are not of this loop's backbone."""
+        """InputError if a prediction's features are not of this loop's backbone.
+
+        The vertical is asked once a form (length and kind of a row, places or none): every line of a plant sends
+        the same form a hundred times a second. What else may be wrong, joining and learning pass over.
+        """
+        proposals = prediction.proposals
+        places = {len(region) for region in proposals.regions}
+        form = (proposals.columns, proposals.kind, *sorted(places), len(proposals.regions) == proposals.rows)
         try:
-            self.vertical.answer(prediction.proposals, self._predictor.head)
+            proposals.check_size()
+            if form not in self._forms:
+                self.vertical.answer(proposals, self._predictor.head)
         except ModelError as error:
             raise InputError(f"prediction {prediction.id} does not fit this loop: {error}") from error
+        if proposals.rows and len(self._forms) < _FORMS_MAX:
+            self._forms.add(form)
 
     def acknowledge(self, *lives: Live) -> None:
         """Lines say which version they answer with."""

@@ -150,7 +150,10 @@ class Lineage:
 
     def _try(self, changes: Sequence[Change], decide: _Decide) -> tuple[Finding, Head | None]:
         """Learn the changes and judge the head that follows; take them back if it is refused."""
-        self._reflex.learn(changes)
+        try:
+            self._reflex.learn(changes)
+        except ModelError as error:  # nothing of it was learned: one that cannot be must not take the others with it
+            return Finding("refuse", f"it cannot be learned: {error}", len(self._recent), 1.0, float("inf")), None
         candidate = _finite(self._reflex.head())
         self._lap("learned")
         finding = decide(changes, candidate)

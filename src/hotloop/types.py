@@ -63,13 +63,17 @@ class Proposals(msgspec.Struct, frozen=True):
     regions: tuple[Region, ...] = ()
     kind: Literal["f2", "f4"] = "f2"
 
-    def array(self) -> Floats:
-        """The features as float64 (rows, columns). ModelError if `data` is not of that size, or not finite."""
+    def check_size(self) -> None:
+        """ModelError if `data` is not of the size that it is said to be."""
         size = self.rows * self.columns * (2 if self.kind == "f2" else 4)
         if self.rows < 0 or self.columns < 0 or len(self.data) != size:
             raise ModelError(
                 f"proposals of {self.rows} x {self.columns} {self.kind} take {size} bytes, not {len(self.data)}"
             )
+
+    def array(self) -> Floats:
+        """The features as float64 (rows, columns). ModelError if `data` is not of that size, or not finite."""
+        self.check_size()
         flat = np.frombuffer(self.data, dtype=f"<{self.kind}")
         if not np.isfinite(flat).all():
             raise ModelError("proposals hold a feature that is no finite number")

@@ -143,6 +143,24 @@ def test_weights_that_are_no_numbers_are_refused(told, monkeypatch):
     assert told.lineage._reflex.count == 0
 
 
+def test_what_cannot_be_learned_is_held_and_the_rest_is_learned(told, monkeypatch):
+    """A change that the moments refuse does not take its group with it, nor stop the loop."""
+    taught(told)
+    whole = told.lineage._reflex.learn
+
+    def learn(changes):
+        if any(change.after.prediction.id == "bad" for change in changes if change.after):
+            raise ModelError("the moments are not positive definite")
+        whole(changes)
+
+    monkeypatch.setattr(told.lineage._reflex, "learn", learn)
+    told.verified("good", (1.0, 0.5), "worn")
+    offset = told.verified("bad", (0.5, 1.0), "worn").offset
+    update = told.lineage.update()
+    assert (update.decision, update.learned, update.refused) == ("promote", 1, (offset,))
+    assert told.lineage.held == 1
+
+
 def test_a_large_group_is_refused_as_a_whole(told, refusing):
     """Beyond 16 it is not tried one by one; all offsets are named."""
     refusing.on = True

@@ -170,6 +170,8 @@ class Quality:
         _newest(self._versions, judged.version, VERSIONS_MAX).add(tally, sign)
         _newest(self._hours, judged.hour, HOURS_MAX).add(tally, sign)
         for outcome in judged.outcomes:
+            if not outcome.label:  # nothing there and nothing said: no label's business
+                continue
             _of(self._labels, outcome.label, LABELS_MAX).count(outcome.kind, sign)
 
 

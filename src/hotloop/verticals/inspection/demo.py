@@ -119,7 +119,7 @@ def _window(report: Report, elapsed_s: float, seconds: float) -> Group:
         (f"model version {whole.version}", "bold cyan"),
         f"   {report.cadence.refused} updates refused",
     )
-    table = Table("", "boards judged", "precision", "recall", "F1", "", expand=False)
+    table = Table("", "judged", "precision", "recall", "F1", "", expand=False)
     if quality.examples:
         rows: list[tuple[str, Score]] = [("at first", quality.first), ("now", quality.recent)]
         rows += [(f"  {score.key}", score) for score in quality.lines]
@@ -140,19 +140,17 @@ def _window(report: Report, elapsed_s: float, seconds: float) -> Group:
 
 def _pieces(name: str, quality: QualitySummary) -> str:
     """How many examples a row of the window speaks of."""
-    first = quality.curve[0].examples if quality.curve else 0
-    whole = {"at first": first, "now": min(quality.examples, RECENT_EXAMPLES)}
-    return str(whole[name]) if name in whole else ""
+    return str(min(quality.examples, RECENT_EXAMPLES)) if name == "now" else ""
 
 
 def _band(band: Band) -> str:
     """A share with its band."""
-    return "-" if band.value is None else f"{band.value:.1%} [dim]({band.lower:.0%} to {band.upper:.0%})[/]"
+    return "-" if band.value is None else f"{band.value:.1%} [dim]({100 * band.lower:.0f}-{100 * band.upper:.0f})[/]"
 
 
 def _bar(value: float | None) -> str:
     """F1 as a bar."""
-    return "" if value is None else "█" * round(24 * value)
+    return "" if value is None else "█" * round(10 * value)
 
 
 def _unseen(data: Path | None) -> list[Sensed]:
