@@ -102,8 +102,8 @@ def line_host(
             prediction = predictor.answer(seen.id, seen, proposals, time.time())
             events.append(Event("host", sequence, prediction))
             told.put((time.monotonic() + VERDICT_DELAY_S, prediction.id, truths))
-        if events:
-            client.send(events)
+        for first in range(0, len(events), 200):
+            client.send(events[first : first + 200])
         time.sleep(PIECES_A_REQUEST_S)
     told.put(None)
     time.sleep(2.0)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import queue
 import threading
 
+import numpy as np
+
 from hotloop.errors import HotloopError, ModelError
 from hotloop.ports import Lake
 from hotloop.types import Embedding, Example
@@ -28,8 +30,8 @@ def embedding_of(example: Example) -> Embedding | None:
         return None
     vector = prediction.proposals.array().mean(axis=0)
     named = (claim.label for feedback in example.feedback for claim in feedback.claims if claim.label is not None)
-    vector_tuple = tuple(round(float(value), 4) for value in vector)
-    return Embedding(prediction.id, prediction.observation.digest, next(named, ""), vector_tuple)
+    values = tuple(np.round(vector, 4).tolist())
+    return Embedding(prediction.id, prediction.observation.digest, next(named, ""), values)
 
 
 class Embedder:

@@ -7,8 +7,8 @@ from many threads; `turn` reads on from where it was, and is the only one that c
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -45,6 +45,7 @@ _HUB = "hub"  # the device as which the hub itself writes
 _REPORT_S = 1.0
 _LOCAL_LINES_MAX = 1000
 _FORMS_MAX = 100
+_NEWEST_MAX = 10_000  # predictions known without a look-up: a minute of a plant
 _SENSING_MAX = 8  # payloads looked at at once: one of 100 KB may take hundreds of MB when it is decoded
 _SNAPSHOT_EVERY = 500  # updates between two snapshots: what a restart has to learn again at most
 
@@ -110,6 +111,7 @@ class Engine:
         self._serving = threading.Lock()  # no such line may miss the release that goes out meanwhile
         self._sensing = threading.BoundedSemaphore(_SENSING_MAX)
         self._unsaid: _Conclusion | None = None  # what the disk did not take yet
+        self._newest: OrderedDict[str, None] = OrderedDict()
         self._forms: set[tuple[object, ...]] = set()  # of proposals that are known to fit
         self._updates = 0
         self._reported: Report | None = None
@@ -180,8 +182,13 @@ class Engine:
         """Take one feedback. With a device and sequence of the sender's it may be sent again safely."""
         number = self._next() if sequence is None else sequence
         offset = self.record([Event(device, number, feedback)])[0]
-        known = any(isinstance(r.event.body, Prediction) for r in self.log.about(feedback.prediction))
-        return Receipt(offset, known)
+        return Receipt(offset, self._knows(feedback.prediction))
+
+    def _knows(self, prediction: str) -> bool:
+        """Whether a prediction is in the log: the newest are remembered, older ones are looked up."""
+        if prediction in self._newest:
+            return True
+        return any(isinstance(r.event.body, Prediction) for r in self.log.about(prediction))
 
     def _check_fits(self, prediction: Prediction) -> None:
         """InputError if a prediction's features are not of this loop's backbone.
@@ -206,9 +213,13 @@ class Engine:
         self.record([self._event(live) for live in lives])
 
     def _heard(self, event: Event) -> None:
-        """Tell the channel what a line has acknowledged."""
+        """Tell the channel what a line has acknowledged; remember a prediction's id."""
         if isinstance(event.body, Live):
             self.channel.acknowledge(event.body)
+        elif isinstance(event.body, Prediction):
+            self._newest[event.body.id] = None
+            if len(self._newest) > _NEWEST_MAX:
+                self._newest.popitem(last=False)
 
     # join -> learn -> gate -> rollout
 

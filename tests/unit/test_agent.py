@@ -16,6 +16,7 @@ from hotloop.types import Head, Model, Payload, digest
 from hotloop.verticals.vectors import Vectors, VectorsConfig
 
 LABELS = ("ok", "worn")
+RECIPE = Vectors(VectorsConfig(labels=LABELS, columns=1), seed=0).recipe
 
 
 class MemoryHub:
@@ -77,8 +78,9 @@ def line(hub):
 
 def model(version, rows=2):
     head = Head(LABELS, np.full((rows, 2), version / 10), (0.5, 0.5))
+    parent, data = version - 1, pack_head(head)
     return Model(
-        version=version, parent=version - 1, tier="reflex", backbone="", head=pack_head(head), labels=LABELS, recipe="r"
+        version=version, parent=parent, tier="reflex", backbone="", head=data, labels=LABELS, recipe=RECIPE
     )
 
 
@@ -332,7 +334,7 @@ def test_a_follower_answers_with_the_newest_and_says_so(line, hub):
 
 def test_a_model_that_does_not_fit_leaves_the_line_as_it_was(line, hub):
     """It is told, not acknowledged, and the next one that fits is taken."""
-    broken = Model(version=3, parent=2, tier="reflex", backbone="", head=b"", labels=LABELS, recipe="r")
+    broken = Model(version=3, parent=2, tier="reflex", backbone="", head=b"", labels=LABELS, recipe=RECIPE)
     hub.streams = [[model(1), model(2, rows=9), broken, model(4)]]
     line._follow_once()
     assert line.predictor.version == 4

@@ -36,6 +36,11 @@ class Predictor:
                 f"{self._vertical.backbone[:12] or 'none'}: give lines and hub the same start model, and a new start "
                 f"model a new store.folder. It stays at version {self.version}"
             )
+        if model.recipe != self._vertical.recipe:
+            raise ModelError(
+                f"version {model.version} was made by {model.recipe!r}, this line has {self._vertical.recipe!r}: give "
+                f"both the same settings ([learn] seed, and the vertical's own). It stays at version {self.version}"
+            )
         head = unpack_head(model.head)
         if head.weights.shape[0] != self.head.weights.shape[0]:
             raise ModelError(

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from hotloop.config import LoopConfig, Section, own_table
 from hotloop.errors import ConfigError, InputError, ModelError
-from hotloop.types import ALWAYS, Claim, Example, Floats, Head, Outcome, Output, Payload, Proposals, Rows
+from hotloop.types import ALWAYS, Claim, Example, Floats, Head, Outcome, Output, Payload, Proposals, Rows, digest
 
 _VALUE_MAX = 1e6  # of a feature or a projection: larger ones would drown the moments
 
@@ -53,7 +53,8 @@ class Vectors:
         self._projection = random.normal(size=(config.columns, config.projected)) / np.sqrt(config.columns)
         self._offsets = random.normal(size=config.projected)
         self.backbone = ""
-        self.recipe = f"vectors {config.columns}+{config.projected} seed {seed}"
+        scaled = digest(np.concatenate([self._center, self._scale]).astype("<f8").tobytes())[:12]
+        self.recipe = f"vectors {config.columns}+{config.projected}, scaled by {scaled}, seed {seed}"
 
     def start(self) -> Head:
         """Cold: it knows nothing, so it gives every label the score 0 and says the first."""

@@ -16,6 +16,7 @@ from hotloop.verticals.vectors import Vectors, VectorsConfig
 
 SEEN = Observation(id="o", site="s", line="l", at=1.0, digest="d")
 LABELS = ("ok", "worn")
+RECIPE = Vectors(VectorsConfig(labels=LABELS, columns=1), seed=0).recipe
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def model(version, bias, rows=2):
         backbone="",
         head=pack_head(Head(LABELS, weights, (0.5, 0.5))),
         labels=LABELS,
-        recipe="r",
+        recipe=RECIPE,
     )
 
 
@@ -86,7 +87,7 @@ def test_a_head_for_other_features_is_refused_and_the_line_goes_on(vertical):
 def test_bytes_that_are_no_head_are_refused_and_the_line_goes_on(vertical):
     """A damaged model leaves the version that answers."""
     predictor = Predictor(vertical)
-    broken = Model(version=1, parent=0, tier="reflex", backbone="", head=b"?", labels=LABELS, recipe="r")
+    broken = Model(version=1, parent=0, tier="reflex", backbone="", head=b"?", labels=LABELS, recipe=RECIPE)
     with pytest.raises(ModelError):
         predictor.install(broken)
     assert predictor.version == 0
@@ -123,3 +124,12 @@ def test_a_piece_is_as_sure_as_its_least_sure_output():
     """The minimum; 1 if nothing was said."""
     assert confidence((Output("a", 0.9), Output("b", 0.3))) == 0.3
     assert confidence(()) == 1.0
+
+
+def test_a_model_of_another_recipe_is_refused(vertical):
+    """With another seed or scale the same weights mean something else: the line says so and stays."""
+    predictor = Predictor(vertical)
+    strange = msgspec.structs.replace(model(1, 0.0), recipe="vectors 1+0, scaled by ?, seed 9")
+    with pytest.raises(ModelError, match="seed 9"):
+        predictor.install(strange)
+    assert predictor.version == 0

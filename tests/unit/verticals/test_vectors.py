@@ -70,7 +70,11 @@ def test_settings_that_cannot_be_are_named(settings, named):
 def test_the_recipe_names_what_decides_the_features():
     """Columns, projection and seed: a learner of another recipe is not taken over."""
     config = LoopConfig(tables={"vectors": dict(labels=LABELS, columns=3, projected=8)}, learn=LearnConfig(seed=5))
-    assert vertical(config).recipe == "vectors 3+8 seed 5"
+    recipe = vertical(config).recipe
+    assert recipe.startswith("vectors 3+8, scaled by ")
+    assert recipe.endswith("seed 5")
+    other = LoopConfig(tables={"vectors": dict(labels=LABELS, columns=3, projected=8, scale=(1.0, 2.0, 1.0))})
+    assert vertical(other).recipe.split(", ")[1] != recipe.split(", ")[1]
     assert vertical(config).backbone == ""
 
 

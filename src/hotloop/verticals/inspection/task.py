@@ -48,7 +48,8 @@ class Detection:
             )
         self._expand = Expansion(self._model.description, seed)
         self._prior = _prior(self._expand, self._model.description, self.labels, cold=config.start == "none")
-        self.recipe = f"detection {config.start} {self._expand.columns} seed {seed}"
+        begins = "cold" if config.start == "none" else "warm"
+        self.recipe = f"detection, {self._expand.columns} columns, {begins}, seed {seed}"
 
     def start(self) -> Head:
         """The start model's own answers; for labels that it does not know, and in a cold start, none."""

@@ -29,7 +29,7 @@ class WholeImage:
         path = None if config.start in ("boards", "none") else Path(config.start)
         self._backbone = backbone(path)
         self.backbone = self._backbone.digest
-        self.recipe = f"whole image {config.start} {self._backbone.columns} seed {seed}"
+        self.recipe = f"whole image, {self._backbone.columns} columns, seed {seed}"
 
     def start(self) -> Head:
         """Cold: every piece is good until a verdict says otherwise."""
