@@ -12,6 +12,12 @@ the line host has swapped in a model whose `learned_to` covers it.
 
 from __future__ import annotations
 
+import os
+
+# One thread for linear algebra in each process: theirs are small, and idle threads of a pool spin.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import argparse
 import json
 import multiprocessing as mp
@@ -22,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -169,9 +176,20 @@ def measure(rate: float, seconds: float, made: list[Any]) -> dict[str, float]:
             live.put(None)
             readers[1].join()
             peak = _peak_mib(running.process.pid)
+            stages = _stages(hub)
         finally:
             running.stop()
+        print(f"{rate:g}/s, stages p50/p99 ms:", "  ".join(f"{name} {p50:.0f}/{p99:.0f}" for name, p50, p99 in stages))
         return {"rate": rate, **_figures(verdicts, swaps, seconds), "hub_peak_mib": peak}
+
+
+def _stages(hub: Hub) -> list[tuple[str, float, float]]:
+    """The hub's own waterfall: each stage with its p50 and p99 in ms."""
+    headers = {"authorization": f"Bearer {hub.tokens['engineer']}"}
+    report = httpx.get(f"{hub.url}/v1/report", headers=headers, trust_env=False, timeout=60).json()
+    spreads = [(stage["name"], stage["spread"]) for stage in report["waterfall"]["stages"]]
+    spreads.append(("verdict to live", report["waterfall"]["verdict_to_live"]))
+    return [(name, 1000 * spread["p50_s"], 1000 * spread["p99_s"]) for name, spread in spreads]
 
 
 def _peak_mib(pid: int) -> float:

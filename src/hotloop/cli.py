@@ -80,6 +80,8 @@ def up(
     from hotloop.starting import import_labels
     from hotloop.store.embedded import open_embedded
 
+    # The turn gives up the interpreter at each matrix product: with Python's 5 ms it waited more than it worked.
+    sys.setswitchinterval(0.001)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = load(path)
     with closing(Engine(config, load_vertical(config), open_embedded(config))) as engine:

@@ -58,7 +58,7 @@ class GateConfig(Section, frozen=True):
 class RolloutConfig(Section, frozen=True):
     """`[rollout]`: how releases go out."""
 
-    interval_s: Seconds = 0.05  # least time between two reflex releases
+    interval_s: Seconds = 0.01  # least time between two reflex releases
     retained_models: Positive = 256  # reflex heads kept whole; older ones are rebuilt from the log
 
 

@@ -17,7 +17,7 @@ from hotloop.types import Embedding, Example
 
 _WAITING_MAX = 4096
 _AT_ONCE_MAX = 512
-_GATHER_S = 1.0  # how long rows wait for others: an append costs the same for one as for many
+_GATHER_S = 5.0  # how long rows wait for others: an append costs the same for one as for many
 
 
 def embedding_of(example: Example) -> Embedding | None:

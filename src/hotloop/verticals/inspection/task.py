@@ -14,7 +14,7 @@ from hotloop.ports import Vertical
 from hotloop.sense.images import Pixels, decode_image
 from hotloop.types import Claim, Example, Floats, Head, Outcome, Output, Payload, Proposals, Rows, digest
 from hotloop.verticals.inspection.candidates import Expansion, assign, decide
-from hotloop.verticals.inspection.detector import Description, StartModel, boards_files, load
+from hotloop.verticals.inspection.detector import COLD_SCORE_MIN, SCORE_MIN, Description, StartModel, boards_files, load
 from hotloop.verticals.inspection.score import Boxes, hits, truths_of
 from hotloop.verticals.inspection.settings import InspectionConfig, settings_of
 from hotloop.verticals.inspection.start_labels import labelled_payloads
@@ -46,6 +46,8 @@ class Detection:
             raise ConfigError(
                 '[inspection] start = "none" begins without knowledge: name the labels, labels = [...]'
             )
+        strange = config.start == "none" or not config.reference or not set(self.labels) <= set(known)
+        self._score_min = COLD_SCORE_MIN if strange else SCORE_MIN
         self._expand = Expansion(self._model.description, seed)
         self._prior = _prior(self._expand, self._model.description, self.labels, cold=config.start == "none")
         begins = "cold" if config.start == "none" else "warm"
@@ -63,7 +65,7 @@ class Detection:
         template = None
         if self._model.description.template:
             template = self._template(payload, image)
-        found = self._model.candidates(image, template)
+        found = self._model.candidates(image, template, self._score_min)
         regions = tuple(tuple(round(float(v), 1) for v in region) for region in found.regions)
         rows, columns = found.features.shape
         return Proposals(rows, columns, found.features.astype("<f2").tobytes(), regions)
