@@ -46,7 +46,7 @@ class Detection:
             raise ConfigError(
                 '[inspection] start = "none" begins without knowledge: name the labels, labels = [...]'
             )
-        strange = config.start == "none" or not config.reference or not set(self.labels) <= set(known)
+        strange = config.start == "none" or not set(self.labels) <= set(known)
         self._score_min = COLD_SCORE_MIN if strange else SCORE_MIN
         self._expand = Expansion(self._model.description, seed)
         self._prior = _prior(self._expand, self._model.description, self.labels, cold=config.start == "none")
@@ -65,7 +65,8 @@ class Detection:
         template = None
         if self._model.description.template:
             template = self._template(payload, image)
-        found = self._model.candidates(image, template, self._score_min)
+        smooth = self._model.description.template and payload.reference is None
+        found = self._model.candidates(image, template, COLD_SCORE_MIN if smooth else self._score_min)
         regions = tuple(tuple(round(float(v), 1) for v in region) for region in found.regions)
         rows, columns = found.features.shape
         return Proposals(rows, columns, found.features.astype("<f2").tobytes(), regions)

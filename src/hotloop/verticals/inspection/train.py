@@ -27,7 +27,7 @@ from hotloop.types import Floats
 from hotloop.verticals.inspection.boards import KINDS, draw_board
 from hotloop.verticals.inspection.candidates import decide
 from hotloop.verticals.inspection.defects import add_defects
-from hotloop.verticals.inspection.detector import FEATURE_MAX, Description, Reduction, StartModel
+from hotloop.verticals.inspection.detector import COLD_SCORE_MIN, FEATURE_MAX, Description, Reduction, StartModel
 from hotloop.verticals.inspection.export import detector_to_onnx, weights_of
 from hotloop.verticals.inspection.labels import LabelSet, read_labels
 from hotloop.verticals.inspection.layout import draw_layout
@@ -332,7 +332,7 @@ def _asked(onnx: bytes, description: Description, checks: Sequence[Patch]) -> tu
     model = StartModel(onnx, description)
     answers, features = [], []
     for patch in checks:
-        found = model.candidates(*_pictures(patch.planes))
+        found = model.candidates(*_pictures(patch.planes), COLD_SCORE_MIN)
         features.append(found.features.astype(np.float64))
         _, said = decide(found.regions, found.scores, (0.05,) * len(description.labels))
         answers.append((said, truths_of(patch.boxes, patch.classes)))

@@ -36,7 +36,7 @@ from hotloop.types import (
 )
 from hotloop.verticals.inspection import vertical as entry_point
 from hotloop.verticals.inspection.candidates import HIT_OVERLAP, MISS_OVERLAP, decide
-from hotloop.verticals.inspection.detector import boards_files, boards_model
+from hotloop.verticals.inspection.detector import COLD_SCORE_MIN, boards_files, boards_model
 from hotloop.verticals.inspection.plant import plant_boards
 from hotloop.verticals.inspection.score import overlaps
 from hotloop.verticals.inspection.settings import InspectionConfig
@@ -227,7 +227,7 @@ class TestPropose:
         alone = Detection(InspectionConfig(reference=False), 0)
         proposals = alone.propose(Payload(boards[0].payload.data))
         image = decode_image(boards[0].payload.data)
-        found = boards_model().candidates(image, smoothed(image))
+        found = boards_model().candidates(image, smoothed(image), COLD_SCORE_MIN)
         assert np.array_equal(proposals.array(), found.features.astype(np.float64))
         assert alone.propose(Payload(encode_png(np.zeros((1, 1), np.uint8)))).rows >= 0
 
