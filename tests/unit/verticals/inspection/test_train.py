@@ -144,7 +144,7 @@ def test_a_run_is_its_seed():
 
 def test_a_trained_model_is_written_and_served(tmp_path, monkeypatch):
     """From pieces to files to candidates: the pair of files loads, and has the statistics of its features."""
-    monkeypatch.setattr(detector, "SCORE_MIN", 0.0)  # three steps are too few to say anything aloud
+    monkeypatch.setattr(train, "COLD_SCORE_MIN", 0.0)  # three steps are too few to say anything aloud
     pieces = [spotted(i) for i in range(4)]
     source = PieceSource(pieces, ("spot", "dot"))
     onnx = detector_to_onnx(fit(source, SMALL), source.inputs)
@@ -188,7 +188,7 @@ def test_reduction_keeps_the_main_directions():
 
 def test_a_model_that_finds_nothing_is_not_described(monkeypatch):
     """A model without a single candidate on the pieces it is checked on is refused, not shipped."""
-    monkeypatch.setattr(detector, "SCORE_MIN", 1.0)
+    monkeypatch.setattr(train, "COLD_SCORE_MIN", 1.0)
     source = PieceSource([spotted(0)], ("spot", "dot"))
     onnx = detector_to_onnx(fit(source, SMALL), 2)
     with pytest.raises(InputError, match="finds nothing"):
@@ -243,7 +243,7 @@ def test_the_command_trains_on_a_folder(tmp_path, monkeypatch, capsys):
         (folder / "labels" / f"{number}.txt").write_text(f"0 {(x1 + x2) / 2} {(y1 + y2) / 2} {x2 - x1} {y2 - y1}\n")
     (folder / "data.yaml").write_text("names: [spot]\n")
     monkeypatch.setattr(train, "Recipe", SmallRecipe)
-    monkeypatch.setattr(detector, "SCORE_MIN", 0.0)
+    monkeypatch.setattr(train, "COLD_SCORE_MIN", 0.0)
     train.main([str(tmp_path / "own"), "--pieces", str(folder), "--steps", "2"])
     assert "own.onnx" in capsys.readouterr().out
     model = load((tmp_path / "own.onnx").read_bytes(), (tmp_path / "own.json").read_bytes())
