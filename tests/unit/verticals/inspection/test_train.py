@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 from PIL import Image
 
 from hotloop.errors import InputError, ModelError, TemplateError
-from hotloop.verticals.inspection import detector, train
+from hotloop.verticals.inspection import train
 from hotloop.verticals.inspection.boards import KINDS
 from hotloop.verticals.inspection.detector import load
 from hotloop.verticals.inspection.export import detector_to_onnx
