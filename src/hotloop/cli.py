@@ -84,6 +84,8 @@ def up(
     sys.setswitchinterval(0.001)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = load(path)
+    if config.sense.folder and not Path(config.sense.folder).is_dir():
+        raise ConfigError(f"the watched folder {config.sense.folder} is not there: make it, or set [sense] folder")
     with closing(Engine(config, load_vertical(config), open_embedded(config))) as engine:
         import_labels(engine, _tracked)
         engine.start()

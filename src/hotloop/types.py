@@ -102,7 +102,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag="prediction"):
     at: float = 0.0
 
 
-class Claim(msgspec.Struct, frozen=True):
+class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One statement of a feedback.
 
     About an output (`output` is its index): `label` is what it truly is, None that there is nothing (a false
@@ -116,10 +116,11 @@ class Claim(msgspec.Struct, frozen=True):
     value: float | None = None
 
 
-class Feedback(msgspec.Struct, frozen=True, kw_only=True, tag="feedback"):
+class Feedback(msgspec.Struct, frozen=True, kw_only=True, tag="feedback", forbid_unknown_fields=True):
     """What someone, or a sensor, found out about a prediction.
 
-    `complete` says that the claims are all there is: what they do not mention is not there.
+    `complete` says that the claims are all there is: what they do not mention is not there. A key that there is not
+    is refused, for a misspelt `complete` would teach the opposite of what was meant.
     """
 
     prediction: str

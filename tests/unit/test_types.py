@@ -102,3 +102,10 @@ def test_each_body_has_a_tag_of_its_own():
     tags = [type(body).__struct_config__.tag for body in BODIES]
     assert tags == [type(body).__name__.lower() for body in BODIES]
     assert {type(body) for body in BODIES} == set(types.Body.__args__)
+
+
+@pytest.mark.parametrize("wrong", ['"claims":[],"compleet":false', '"claims":[{"lable":"x"}]'])
+def test_a_misspelt_key_of_a_verdict_is_refused(wrong):
+    """It would otherwise teach by its default, which may be the opposite of what was meant."""
+    with pytest.raises(msgspec.ValidationError, match="unknown field"):
+        msgspec.json.decode(f'{{"prediction":"p","reviewer":"r",{wrong}}}', type=Feedback)

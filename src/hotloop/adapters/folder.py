@@ -8,6 +8,7 @@ An image that cannot be used gets the reason in the same place. Nothing is ever 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ _KINDS = {
     ".bmp": "image/bmp",
     ".json": "application/json",
 }
+_EMPTY_S = 5.0
 _ANSWER = ".hotloop.json"
 
 Observe = Callable[[Payload, str], Prediction]
@@ -52,9 +54,12 @@ class WatchedFolder:
         for path in _listed(self._folder):
             with suppress(OSError):  # taken away since it was listed, or not ours to look at
                 if self._is_payload(path) and not _beside(path).exists():
-                    sizes[path] = path.stat().st_size
+                    found = path.stat()
+                    # An empty file is most often one that is about to be written.
+                    if found.st_size > 0 or time.time() - found.st_mtime > _EMPTY_S:
+                        sizes[path] = found.st_size
         before, self._sizes = self._sizes, sizes
-        yield from (path for path, size in sizes.items() if size > 0 and before.get(path) == size)
+        yield from (path for path, size in sizes.items() if before.get(path) == size)
 
     def _is_payload(self, path: Path) -> bool:
         if path.suffix.lower() not in _KINDS or path.name.endswith(_ANSWER) or not path.is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -234,3 +235,15 @@ def test_a_file_that_vanishes_between_two_looks_is_forgotten(watched, observer, 
     monkeypatch.setattr(folder, "_is_payload", vanishing)
     assert polled(folder) == 1
     assert len(observer.seen) == 1
+
+
+def test_a_file_that_stays_empty_is_said_to_be_unreadable(watched, observer, tmp_path):
+    """A fresh empty file is left alone; one that was empty for a while gets the reason like any other."""
+    path = tmp_path / "a.png"
+    path.write_bytes(b"")
+    folder = watched()
+    assert polled(folder) == 0
+    os.utime(path, (1.0, 1.0))
+    observer.fails = UnreadableImageError("0 bytes are no PNG")
+    assert polled(folder) == 1
+    assert answer(path)["error"] == "UnreadableImageError"

@@ -161,7 +161,7 @@ def test_feedback_with_a_key_counts_once(call: Any, engine: Any, known: str) -> 
         (verdict(claims=[{"output": "x"}]), JSON, 422),
         (verdict(kind="rumour"), JSON, 422),
         (verdict(reviewer="a/b"), JSON, 422),
-        (b'{"a":' * 100_000, JSON, 400),
+        (b'{"a":' * 100_000, JSON, 422),
         (verdict(), "text/plain", 415),
         (verdict(), MSGPACK, 415),
         (verdict(), "", 202),
