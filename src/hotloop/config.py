@@ -98,7 +98,7 @@ class StoreConfig(Section, frozen=True):
 class JoinConfig(Section, frozen=True):
     """`[join]`: predictions and feedback that wait for each other."""
 
-    entries_max: Positive = 100_000  # kept in memory; older ones are looked up in the log
+    entries_max: Positive = 20_000  # kept in memory (some 8 kB each); older ones are looked up in the log
     feedback_max: Positive = 64  # feedbacks on one prediction; more are kept in the log but not learned
 
 
