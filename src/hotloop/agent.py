@@ -62,7 +62,6 @@ class Agent:
     def __init__(self, place: Place, vertical: Vertical, hub: Hub, clock: Clock) -> None:
         self.place = place
         self.predictor = Predictor(vertical)
-        self._vertical = vertical
         self.dropped = 0  # events that a full spool could not take
         self.unkept = 0  # payloads that did not reach the lake in time
         self.refused: deque[str] = deque(maxlen=_REFUSED_MAX)  # the last that the hub would not take, in its words
@@ -91,8 +90,7 @@ class Agent:
         """Predict now; send later. `keep`: the payload's bytes go to the lake too."""
         at = self._clock.now()
         observation = self.observation(payload, at)
-        proposals = self._vertical.propose(payload)  # before the clock is read again: it is most of the wait
-        prediction = self.predictor.answer(observation.id, observation, proposals, self._clock.now())
+        prediction = self.predictor.predict(observation.id, observation, payload, self._clock.now)
         self._spooled(prediction, payload if keep else None)
         return prediction
 

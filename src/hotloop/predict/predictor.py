@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hotloop.errors import ModelError
 from hotloop.ports import Vertical
 from hotloop.predict.head import unpack_head
@@ -50,9 +52,15 @@ class Predictor:
         self._current = (model.version, head)
         return True
 
-    def predict(self, key: str, observation: Observation, payload: Payload, at: float) -> Prediction:
-        """Sense and answer. `key` is the prediction's id. InputError if the payload cannot be read."""
-        return self.answer(key, observation, self._vertical.propose(payload), at)
+    def predict(
+        self, key: str, observation: Observation, payload: Payload, now: Callable[[], float]
+    ) -> Prediction:
+        """Sense and answer. `key` is the prediction's id. InputError if the payload cannot be read.
+
+        `now` is asked after the backbone has run: that is most of the wait.
+        """
+        proposals = self._vertical.propose(payload)
+        return self.answer(key, observation, proposals, now())
 
     def answer(self, key: str, observation: Observation, proposals: Proposals, at: float) -> Prediction:
         """The prediction for proposals that were made before (by a backbone elsewhere, or in a replay)."""

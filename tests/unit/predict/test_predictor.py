@@ -42,7 +42,7 @@ def model(version, bias, rows=2):
 
 def test_it_begins_with_the_start_model(vertical):
     """Before any release it answers with version 0, the vertical's own head."""
-    found = Predictor(vertical).predict("k", SEEN, Payload(b"[3.0]"), at=5.0)
+    found = Predictor(vertical).predict("k", SEEN, Payload(b"[3.0]"), now=lambda: 5.0)
     assert (found.id, found.version, found.observation, found.at) == ("k", 0, SEEN, 5.0)
     assert found.outputs == (Output("ok", 0.0),)
 
@@ -51,7 +51,7 @@ def test_an_installed_model_answers(vertical):
     """From the next piece on, its version is on each prediction, with the features to learn from."""
     predictor = Predictor(vertical)
     assert predictor.install(model(1, bias=2.0))
-    found = predictor.predict("k", SEEN, Payload(b"[3.0]"), at=5.0)
+    found = predictor.predict("k", SEEN, Payload(b"[3.0]"), now=lambda: 5.0)
     assert found.version == predictor.version == 1
     assert found.outputs[0].label == "worn"
     assert found.confidence == found.outputs[0].score
@@ -64,7 +64,7 @@ def test_an_older_model_is_not_installed(vertical, version):
     predictor = Predictor(vertical)
     predictor.install(model(2, bias=2.0))
     assert not predictor.install(model(version, bias=9.0))
-    assert predictor.predict("k", SEEN, Payload(b"[3.0]"), at=0).outputs[0].label == "worn"
+    assert predictor.predict("k", SEEN, Payload(b"[3.0]"), now=lambda: 0).outputs[0].label == "worn"
 
 
 def test_a_model_of_another_backbone_is_refused(vertical):
@@ -96,14 +96,14 @@ def test_bytes_that_are_no_head_are_refused_and_the_line_goes_on(vertical):
 def test_a_payload_that_cannot_be_read_is_an_error(vertical):
     """The sender is told; nothing is made up."""
     with pytest.raises(InputError):
-        Predictor(vertical).predict("k", SEEN, Payload(b"[1.0, 2.0]"), at=0)
+        Predictor(vertical).predict("k", SEEN, Payload(b"[1.0, 2.0]"), now=lambda: 0)
 
 
 def test_predicting_does_not_learn(vertical):
     """The same piece twice gives the same answer."""
     predictor = Predictor(vertical)
     predictor.install(model(1, bias=2.0))
-    first, second = (predictor.predict("k", SEEN, Payload(b"[2.5]"), at=0) for _ in range(2))
+    first, second = (predictor.predict("k", SEEN, Payload(b"[2.5]"), now=lambda: 0) for _ in range(2))
     assert first == second
 
 
@@ -115,7 +115,7 @@ def test_no_prediction_mixes_two_versions(vertical):
     thread = threading.Thread(target=lambda: [predictor.install(m) for m in models[1:]])
     thread.start()
     while predictor.version < 199:
-        found = predictor.predict("k", SEEN, Payload(b"[3.0]"), at=0)
+        found = predictor.predict("k", SEEN, Payload(b"[3.0]"), now=lambda: 0)
         assert found.outputs[0].label == ("worn" if found.version % 2 else "ok")
     thread.join()
 

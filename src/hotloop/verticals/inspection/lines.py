@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from hotloop.adapters.hub_client import HubClient
@@ -66,13 +67,7 @@ class Bench:
                 if not self._due:
                     return
                 feedback = heapq.heappop(self._due)[2]
-            told = Feedback(
-                prediction=feedback.prediction,
-                reviewer=feedback.reviewer,
-                claims=feedback.claims,
-                evidence=feedback.evidence,
-                at=time.time(),
-            )
+            told = msgspec.structs.replace(feedback, at=time.time())
             self._client.feedback(told, self._verifier.name, next(self._sequence))
 
     def _ready(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 import matplotlib as mpl
@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from hotloop.feedback import verdict
+from hotloop.measure import Tally, count
 from hotloop.ports import Vertical
 from hotloop.sense.images import decode_image
 from hotloop.types import Example, Head, Observation, Outcome, Output, Prediction, Proposals
@@ -23,25 +24,6 @@ from hotloop.verticals.inspection.score import OVERLAP_MIN, overlaps
 
 SHOWN = 3
 _COLOURS = {"hit": "#1a9850", "false alarm": "#d73027", "missed": "#f58518"}
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Hits, false alarms and misses over some boards."""
-
-    hits: int
-    false_alarms: int
-    missed: int
-
-    @property
-    def precision(self) -> float:
-        """Share of what was said that is there."""
-        return self.hits / max(self.hits + self.false_alarms, 1)
-
-    @property
-    def recall(self) -> float:
-        """Share of what is there that was said."""
-        return self.hits / max(self.hits + self.missed, 1)
 
 
 @dataclass(frozen=True)
@@ -64,12 +46,10 @@ def compare(vertical: Vertical, boards: Sequence[Sensed], before: Head, after: H
     return compared
 
 
-def counts(vertical: Vertical, compared: Sequence[Compared], *, after: bool) -> Counts:
+def counts(vertical: Vertical, compared: Sequence[Compared], *, after: bool) -> Tally:
     """How one of the two heads did on all boards."""
-    kinds: list[str] = []
-    for one in compared:
-        kinds += [o.kind for o in vertical.outcomes(one.after if after else one.before, one.example)]
-    return Counts(kinds.count("hit"), kinds.count("false alarm"), kinds.count("missed"))
+    told = (vertical.outcomes(one.after if after else one.before, one.example) for one in compared)
+    return count(chain.from_iterable(told))
 
 
 def before_after(vertical: Vertical, compared: Sequence[Compared], path: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -148,7 +149,7 @@ class Verifier:
         )
         if rng.random() >= habits.recants:
             return [(delay, given)]
-        return [(delay, replace_claims(given, ())), (2 * delay, given)]
+        return [(delay, msgspec.structs.replace(given, claims=())), (2 * delay, given)]
 
     def _claims(self, truths: tuple[Truth, ...]) -> tuple[Claim, ...]:
         claims = []
@@ -159,10 +160,3 @@ class Verifier:
             label = self._labels[int(self._rng.integers(len(self._labels)))] if wrong else truth.label
             claims.append(Claim(label=label, region=truth.region))
         return tuple(claims)
-
-
-def replace_claims(feedback: Feedback, claims: tuple[Claim, ...]) -> Feedback:
-    """The same feedback with other claims."""
-    return Feedback(
-        prediction=feedback.prediction, reviewer=feedback.reviewer, claims=claims, evidence=feedback.evidence
-    )

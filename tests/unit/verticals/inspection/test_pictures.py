@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hotloop.measure import Tally
 from hotloop.types import Outcome, Output
 from hotloop.verticals.inspection import pictures
-from hotloop.verticals.inspection.pictures import Counts, before_after, compare, counts
+from hotloop.verticals.inspection.pictures import before_after, compare, counts
 from hotloop.verticals.inspection.pieces import Truth
 from hotloop.verticals.inspection.plant import plant_boards
 from hotloop.verticals.inspection.settings import InspectionConfig
@@ -34,9 +35,9 @@ def compared(detection):
 
 def test_shares_of_counts():
     """Precision of what was said, recall of what is there; nothing said and nothing there is 0."""
-    found = Counts(hits=6, false_alarms=2, missed=3)
+    found = Tally(hits=6, false_alarms=2, missed=3)
     assert (found.precision, found.recall) == (0.75, pytest.approx(6 / 9))
-    assert (Counts(0, 0, 0).precision, Counts(0, 0, 0).recall) == (0.0, 0.0)
+    assert (Tally(0, 0, 0).precision, Tally(0, 0, 0).recall) == (0.0, 0.0)
 
 
 def test_both_heads_answer_the_same_proposals(detection, compared):
@@ -51,11 +52,11 @@ def test_both_heads_answer_the_same_proposals(detection, compared):
 def test_counts_are_the_outcomes(detection, compared):
     """Every truth is hit or missed, every answer a hit or a false alarm."""
     truths = sum(len(one.board.truths) for one in compared)
-    assert counts(detection, compared, after=False) == Counts(0, 0, truths)
+    assert counts(detection, compared, after=False) == Tally(0, 0, truths)
     found = counts(detection, compared, after=True)
     assert found.hits + found.missed == truths
     assert found.hits + found.false_alarms == sum(len(one.after) for one in compared)
-    assert counts(detection, [], after=True) == Counts(0, 0, 0)
+    assert counts(detection, [], after=True) == Tally(0, 0, 0)
 
 
 def test_marks_agree_with_counts(detection, compared):
