@@ -53,6 +53,46 @@ class GateConfig(Section, frozen=True):
     least_examples: Positive = 20  # below this the gate has no view and promotes
     tolerance: Share = 0.02  # mean loss (0 to 1) by which the recent past may get worse
     alpha: Annotated[float, Meta(gt=0, lt=1)] = 0.05  # chance of refusing an update that is not worse than that
+    slice_tolerance: Share = 0.05  # the same for a part: a class, a line, a site
+    slice_least_examples: Positive = 10  # a part with fewer examples is not judged on its own
+    critical: tuple[str, ...] = ()  # parts that may not get worse at all: "label:short", "line:line-1", "site:site-2"
+    golden_tolerance: Share = 0.02  # mean loss by which the golden set may be worse than with the first model
+    site_tolerance: Share = 0.05  # mean loss by which a site may be worse with a head that never saw it
+
+
+class TrustConfig(Section, frozen=True):
+    """`[trust]`: how much a reviewer's word counts."""
+
+    golden: Name = "golden"  # the reviewer whose word is the sealed truth: never learned, it judges models and reviewers
+    quota_share: Annotated[float, Meta(gt=0, le=1)] = 0.2  # of what one update learns: at most from one reviewer
+    quota_least: Positive = 5  # reviewers at work from which the quota holds: a lone reviewer has none
+    margin: Share = 0.15  # agreement (0 to 1) by which a reviewer may lie below the others
+    alpha: Annotated[float, Meta(gt=0, lt=1)] = 0.01  # chance of distrusting a reviewer who does not
+    second_opinion: bool = True  # with two reviewers or more, what a sure model contradicts waits for another word
+    sure: Share = 0.9  # from this score on the model is sure
+
+
+class RefreshConfig(Section, frozen=True):
+    """`[refresh]`: when the backbone is trained again, and on what."""
+
+    automatic: bool = False  # by itself; else by `hotloop refresh` alone. Needs the extra hotloop[train]
+    examples_min: Positive = 200  # new verified pieces that call for one
+    stalled_examples: Positive = 400  # newest verified pieces without improvement that call for one
+    drift_alpha: Annotated[float, Meta(gt=0, lt=1)] = 0.001  # chance of a false alarm of the drift test
+    pause_s: Seconds = 600.0  # least time between two refreshes
+    examples_max: Positive = 5000  # that one refresh rehearses: the newest, and a balanced memory of the others
+    holdout_share: Annotated[float, Meta(gt=0, lt=1)] = 0.2  # of the verified pieces that no backbone is trained on
+    minutes_max: Annotated[float, Meta(gt=0)] = 10.0  # of training in one refresh
+    consolidate_hours: Seconds = 0.0  # so often the whole log is learned anew in the background; 0: by command alone
+    threads: Positive = 1  # of the child process, so that the hub keeps its cores
+
+
+class ReviewConfig(Section, frozen=True):
+    """`[review]`: where a human should look."""
+
+    audit_share: Share = 0.0  # of the pieces that nobody flagged, drawn for a human to look at
+    error_max: Annotated[float, Meta(gt=0, lt=1)] = 0.01  # of pieces that pass without a human and are wrong
+    queue_max: Positive = 1000  # pieces kept in the review order
 
 
 class RolloutConfig(Section, frozen=True):
@@ -60,6 +100,9 @@ class RolloutConfig(Section, frozen=True):
 
     interval_s: Seconds = 0.01  # least time between two reflex releases
     retained_models: Positive = 256  # reflex heads kept whole; older ones are rebuilt from the log
+    checkpoint_examples: Positive = 200  # verified pieces between two states that one can go back to
+    watch_tolerance: Share = 0.01  # mean loss by which a release may be worse than the model before it
+    watch_alpha: Annotated[float, Meta(gt=0, lt=1)] = 0.05  # chance that a release that is not worse is ever rolled back
 
 
 class SenseConfig(Section, frozen=True):
@@ -113,6 +156,9 @@ class LoopConfig(Section, frozen=True):
     learn: LearnConfig = LearnConfig()
     gate: GateConfig = GateConfig()
     rollout: RolloutConfig = RolloutConfig()
+    trust: TrustConfig = TrustConfig()
+    refresh: RefreshConfig = RefreshConfig()
+    review: ReviewConfig = ReviewConfig()
     hub: HubConfig = HubConfig()
     store: StoreConfig = StoreConfig()
     tables: dict[str, dict[str, Any]] = {}  # the verticals' own tables: the core does not read them

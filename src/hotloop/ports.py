@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from hotloop.types import (
     Change,
@@ -221,6 +221,23 @@ class Vertical(Protocol):
 
     def outcomes(self, outputs: Sequence[Output], example: Example) -> tuple[Outcome, ...]:
         """How outputs for the example's observation turned out, as its feedback has it."""
+        ...
+
+
+@runtime_checkable
+class Refreshable(Protocol):
+    """A vertical whose backbone can be trained again. A backbone travels as one bundle of bytes, kept by its digest."""
+
+    def bundle(self) -> bytes:
+        """The backbone that answers now; its digest is `backbone`."""
+        ...
+
+    def revived(self, bundle: bytes) -> Vertical:
+        """The same vertical on another backbone. ModelError if the bytes are none of its own."""
+        ...
+
+    def trainer(self) -> Sequence[str]:
+        """The module and arguments, run as `python -m ...` with the job's folder added, that train in a child process."""
         ...
 
 

@@ -81,7 +81,10 @@ class Proposals(msgspec.Struct, frozen=True):
 
 
 class Output(msgspec.Struct, frozen=True):
-    """One thing the model says: a label with its score in [0, 1], where, and which proposal it came from."""
+    """One thing the model says: a label with its score in [0, 1], where, and which proposal it came from.
+
+    `proposal` is -1 where the proposals are not those that it was said on (see `rederived`).
+    """
 
     label: str
     score: float
@@ -100,6 +103,12 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag="prediction"):
     proposals: Proposals
     propensity: float = 1.0
     at: float = 0.0
+
+
+def rederived(prediction: Prediction, proposals: Proposals) -> Prediction:
+    """The prediction on another backbone's proposals: what was said stays, but is of none of these proposals."""
+    outputs = tuple(msgspec.structs.replace(output, proposal=-1) for output in prediction.outputs)
+    return msgspec.structs.replace(prediction, outputs=outputs, proposals=proposals)
 
 
 class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,12 +141,28 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True, tag="feedback", forbid
     evidence: str = ""
 
 
+class SliceFinding(msgspec.Struct, frozen=True):
+    """What the gate found on a part of the examples (a class, a line, a site, the golden set).
+
+    `difference`: mean loss of the candidate less the champion's, over `count` examples that both were judged on;
+    `e_value`: evidence that the candidate is worse there by more than the tolerance.
+    """
+
+    name: str
+    count: int
+    difference: float
+    e_value: float
+
+
 class Judgement(msgspec.Struct, frozen=True, kw_only=True, tag="judgement"):
-    """What the gate found on a candidate against the champion, with its evidence in words."""
+    """What the gate found on a candidate against the champion, with its evidence in words.
+
+    "rollback": the model that answers was found worse than the one before it, which comes back.
+    """
 
     candidate: int
     champion: int
-    decision: Literal["promote", "hold", "refuse"]
+    decision: Literal["promote", "hold", "refuse", "rollback"]
     reason: str
     count: int  # verified examples that both were judged on
     difference: float  # mean loss of the candidate less the champion's; below 0 is better
@@ -145,6 +170,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True, tag="judgement"):
     learned_to: int  # the candidate has seen the log up to this offset
     refused: tuple[int, ...] = ()  # offsets of the feedback that was held back
     singly: bool = False  # the group was refused as a whole and then tried verdict by verdict
+    tier: Tier = "reflex"
+    slices: tuple[SliceFinding, ...] = ()  # those that were looked at, worst first
     at: float = 0.0
 
 
@@ -179,7 +206,79 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, tag="notice"):
     at: float = 0.0
 
 
-Body: TypeAlias = Prediction | Feedback | Judgement | Release | Live | Notice
+class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which feedback is meant: all that is given must hold; nothing given selects nothing.
+
+    `verdict` is the offset of one feedback, `since` a time by the hub's clock (seconds since 1970).
+    """
+
+    verdict: int | None = None
+    reviewer: str | None = None
+    site: str | None = None
+    since: float | None = None
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, tag="command", forbid_unknown_fields=True):
+    """What an engineer told the loop to do, and why.
+
+    "refresh", "consolidate": retrain now. "promote": release the candidate that the gate held. "rollback": go back
+    to `version` (0: the last checkpoint). "freeze", "thaw": no model changes in between. "unlearn": take out what
+    `selection` taught.
+    """
+
+    order: Literal["refresh", "consolidate", "promote", "rollback", "freeze", "thaw", "unlearn"]
+    by: str
+    reason: str = ""
+    version: int = 0
+    selection: Selection = Selection()
+    at: float = 0.0
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, tag="candidate"):
+    """A model that a slower tier has trained, ready for the gate. Its bytes are in the lake, by digest.
+
+    `features`: the verified examples' proposals on the new backbone (see `Rederivation`). Feedback on predictions up
+    to offset `trained_to` was there to be trained on.
+    """
+
+    tier: Literal["refresh", "consolidate"]
+    backbone: str
+    features: str
+    count: int
+    trained_to: int
+    seconds: float  # from the trigger to here
+    reason: str  # what triggered it
+    at: float = 0.0
+
+
+class Rederived(msgspec.Struct, frozen=True, kw_only=True, tag="rederived"):
+    """Predictions seen by another backbone than the one that made them: `features` is in the lake, by digest."""
+
+    backbone: str
+    features: str
+    count: int
+    at: float = 0.0
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True, tag="asked"):
+    """A prediction that nobody flagged was drawn for a human to look at, with probability `propensity`."""
+
+    prediction: str
+    propensity: float
+    reason: Literal["audit", "gold"] = "audit"
+    at: float = 0.0
+
+
+Body: TypeAlias = (
+    Prediction | Feedback | Judgement | Release | Live | Notice | Command | Candidate | Rederived | Asked
+)
+
+
+class Rederivation(msgspec.Struct, frozen=True):
+    """What a backbone proposes for predictions that another one made: the blob behind `features`."""
+
+    backbone: str
+    proposals: dict[str, Proposals]  # by prediction id
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -199,10 +298,18 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class Example(msgspec.Struct, frozen=True):
-    """A prediction joined with the last word of each reviewer, in the order of the reviewers' names."""
+    """A prediction joined with the last word of each reviewer, in the order of the reviewers' names.
+
+    `weights`: how much each word counts, in [0, 1]; empty: all count 1.
+    """
 
     prediction: Prediction
     feedback: tuple[Feedback, ...]
+    weights: tuple[float, ...] = ()
+
+    def weight(self, index: int) -> float:
+        """How much the word with this index counts."""
+        return self.weights[index] if self.weights else 1.0
 
 
 class Change(msgspec.Struct, frozen=True):

@@ -9,6 +9,9 @@ from msgspec import Meta
 
 from hotloop.hub.intake import INTEGER_MAX
 from hotloop.types import (
+    Asked,
+    Candidate,
+    Command,
     Feedback,
     Judgement,
     Live,
@@ -18,6 +21,7 @@ from hotloop.types import (
     Output,
     Prediction,
     Record,
+    Rederived,
     Region,
     Release,
     Tier,
@@ -55,7 +59,7 @@ class ShownRecord(msgspec.Struct, frozen=True):
     received_at: float
     device: str
     sequence: int
-    body: ShownPrediction | Feedback | Judgement | Release | Live | Notice
+    body: ShownPrediction | Feedback | Judgement | Release | Live | Notice | Command | Candidate | Rederived | Asked
 
 
 class ShownModel(msgspec.Struct, frozen=True, kw_only=True):
