@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from hotloop.errors import HotloopError, InputError, ModelError
-from hotloop.ports import Clock, Vertical
+from hotloop.ports import Clock, Refreshable, Vertical
 from hotloop.predict import Predictor
 from hotloop.types import Event, Live, Model, Observation, Payload, Prediction, Proposals, digest
 
@@ -24,6 +24,7 @@ _SPOOL_MAX = 20_000  # events: hours of a line whose hub is away
 _REFUSED_MAX = 100
 _LINGER_S = 0.01  # how long an event may wait for others to share its request
 _BLOBS_MAX = 256  # payloads that wait for their way to the lake; beyond it the oldest are not kept
+_BACKBONES_MAX = 3  # at hand, so that a way back needs no network
 _SENT_MAX = 10_000  # digests remembered as delivered: a template is sent once, not with each piece
 _RETRY_S = 0.5  # how long a hub that failed, or ended a stream, is left alone
 
@@ -45,6 +46,10 @@ class Hub(Protocol):
 
     def acknowledge(self, lives: Sequence[Live]) -> None:
         """Say which version answers now."""
+        ...
+
+    def get_blob(self, digest: str) -> bytes:
+        """Bytes by their digest: a new backbone's."""
         ...
 
 
@@ -73,6 +78,7 @@ class Agent:
         self._blobs: deque[bytes] = deque()
         self._sent: OrderedDict[str, None] = OrderedDict()
         self._unsaid: Live | None = None  # what answers now, while the hub has not been told
+        self._backbones: OrderedDict[str, Vertical] = OrderedDict({vertical.backbone: vertical})  # those at hand
         self._more = threading.Condition()
         self._closing = threading.Event()
         self._threads = [
@@ -229,11 +235,22 @@ class Agent:
 
     def _install(self, model: Model) -> None:
         try:
-            if self.predictor.install(model):
+            if self.predictor.install(model, self._on_backbone(model.backbone)):
                 self._unsaid = Live(line=self.place.line, version=model.version, at=self._clock.now())
         except ModelError as error:
             self.refused.append(str(error))
         self._say_live()
+
+    def _on_backbone(self, backbone: str) -> Vertical:
+        """The vertical on a backbone: one at hand, or made of the hub's bundle. The line predicts on while it comes."""
+        known = self._backbones.get(backbone)
+        vertical = known or self.predictor.vertical
+        if known is None and isinstance(vertical, Refreshable):
+            vertical = vertical.revived(self._hub.get_blob(backbone))
+            self._backbones[backbone] = vertical
+            if len(self._backbones) > _BACKBONES_MAX:
+                self._backbones.popitem(last=False)
+        return vertical
 
     def _say_live(self) -> None:
         """Acknowledge what answers now; what the hub could not take is said again before the next model comes."""

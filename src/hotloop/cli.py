@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
 import logging
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime
 from importlib import resources
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -22,6 +24,7 @@ from rich.table import Table
 
 from hotloop.config import LoopConfig, load
 from hotloop.errors import ConfigError, HotloopError, NotFoundError
+from hotloop.types import Command, Selection
 
 app = typer.Typer(
     help="The high-density feedback loop: a model on the line gets better from each verdict.",
@@ -237,6 +240,94 @@ def doctor(path: Annotated[Path | None, typer.Argument(metavar="LOOP.TOML")] = N
     out.print(table)
     if any(finding.state == "bad" for finding in findings):
         raise typer.Exit(1)
+
+
+Why = Annotated[str, typer.Option("--reason", help="Why: it is kept in the log.")]
+
+
+def _order(path: Path, command: Command) -> None:
+    from hotloop.orders import give
+
+    with out.status(f"{command.order} ...") as shown:
+        words = give(load(path), command, lambda text: shown.update(escape(text)))
+    out.print(words, highlight=False, markup=False, soft_wrap=True)
+
+
+def _who() -> str:
+    """Who gives the order, for the log."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "cli"
+
+
+@app.command()
+def refresh(
+    path: LoopFile = Path("loop.toml"),
+    whole: Annotated[bool, typer.Option("--whole", help="From the start model and the whole log: consolidate.")] = False,
+    reason: Why = "",
+) -> None:
+    """Train the backbone again on what was verified, now. It goes out if the gate lets it."""
+    _order(path, Command(order="consolidate" if whole else "refresh", by=_who(), reason=reason))
+
+
+@app.command()
+def promote(path: LoopFile = Path("loop.toml"), reason: Why = "") -> None:
+    """Release the candidate that the gate held for want of evidence."""
+    _order(path, Command(order="promote", by=_who(), reason=reason))
+
+
+@app.command()
+def rollback(
+    path: LoopFile = Path("loop.toml"),
+    to: Annotated[int, typer.Option("--to", help="The version to go back to; 0 is the last checkpoint.")] = 0,
+    reason: Why = "",
+) -> None:
+    """Go back to the exact state of a former version, under a new one. Nothing that was said is lost."""
+    _order(path, Command(order="rollback", by=_who(), version=to, reason=reason))
+
+
+@app.command()
+def freeze(path: LoopFile = Path("loop.toml"), reason: Why = "") -> None:
+    """No model changes from now on, until `hotloop thaw`. Verdicts are taken and wait."""
+    _order(path, Command(order="freeze", by=_who(), reason=reason))
+
+
+@app.command()
+def thaw(path: LoopFile = Path("loop.toml"), reason: Why = "") -> None:
+    """Learn again, beginning with what waited."""
+    _order(path, Command(order="thaw", by=_who(), reason=reason))
+
+
+@app.command()
+def unlearn(
+    path: LoopFile = Path("loop.toml"),
+    verdict: Annotated[int | None, typer.Option("--verdict", help="One verdict, by its offset in the log.")] = None,
+    reviewer: Annotated[str | None, typer.Option("--reviewer", help="All that this reviewer said.")] = None,
+    site: Annotated[str | None, typer.Option("--site", help="All that was said of this site's pieces.")] = None,
+    since: Annotated[
+        datetime | None, typer.Option("--since", help="Only what came since then, by this machine's time.")
+    ] = None,
+    reason: Why = "",
+) -> None:
+    """Take out what some verdicts taught, as if they had never been given. Several choices must hold together."""
+    at = None if since is None else since.timestamp()
+    chosen = Selection(verdict=verdict, reviewer=reviewer, site=site, since=at)
+    if chosen == Selection():
+        raise ConfigError("say what to unlearn: --verdict, --reviewer, --site or --since")
+    _order(path, Command(order="unlearn", by=_who(), selection=chosen, reason=reason))
+
+
+@app.command()
+def golden(
+    folder: Annotated[Path, typer.Argument(help="Labelled pieces: COCO, YOLO, masks or DeepPCB layout.")],
+    path: Annotated[Path, typer.Option("--loop", help="The loop's settings.")] = Path("loop.toml"),
+) -> None:
+    """Seal labelled pieces: they are never learned, and judge models and reviewers. The hub must not be running."""
+    from hotloop.starting import import_golden
+
+    count = import_golden(load(path), folder, _tracked)
+    out.print(f"{count} golden pieces sealed", highlight=False)
 
 
 def _make(folder: Path) -> None:

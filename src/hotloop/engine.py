@@ -10,7 +10,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import msgspec
 
@@ -18,15 +19,21 @@ from hotloop.config import LoopConfig, check_name
 from hotloop.embedding import Embedder
 from hotloop.errors import CorruptError, HotloopError, InputError, ModelError, NotFoundError, StoreError
 from hotloop.feedback import check_feedback
-from hotloop.lineage import Lineage, Update
-from hotloop.measure import Measures, Metrics, Report
+from hotloop.learn.drift import DriftTest
+from hotloop.learned import LearnedState, Reach
+from hotloop.lineage import Lineage
+from hotloop.measure import Measures, Metrics, Report, count
 from hotloop.ports import Ports, Vertical
 from hotloop.predict import Predictor, pack_head
-from hotloop.recovery import last_sequence, records_of, recover
+from hotloop.recovery import last_sequence, past, records_of, recover
+from hotloop.refresher import Refresher
 from hotloop.rollout import as_release, next_release, wait_s
+from hotloop.steps import Update, affected, selected
 from hotloop.types import (
     Body,
+    Candidate,
     Change,
+    Command,
     Event,
     Feedback,
     Judgement,
@@ -37,7 +44,9 @@ from hotloop.types import (
     Payload,
     Prediction,
     Record,
+    Rederived,
     Release,
+    Selection,
 )
 
 _READ_MAX = 1000  # records a turn reads at once
@@ -72,6 +81,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     held: int
     untaught: int
     trouble: str
+    frozen: bool
+    seconds: int  # verdicts that wait for a second opinion
+    elsewhere: int  # verified pieces that wait to be seen by the backbone that answers now
+    refresh: str  # what the slower tiers do
     lines: dict[str, int]
 
 
@@ -102,9 +115,11 @@ class Engine:
         self.metrics = Metrics()
         self.measuring = threading.Lock()  # Measures and Metrics have no lock of their own
         self._laps: dict[str, float] = {}
-        self._lineage = Lineage(vertical, config, self._about, self._lap)
+        self.lineage = Lineage(vertical, config, self._about, self._lap, records=self._between, fetch=self.lake.get)
+        self.lineage.reach = replace(self.lineage.reach, past=self._past)
+        self.start_vertical = vertical
         self._numbering = threading.Lock()
-        self._turning = threading.Lock()
+        self.turning = threading.Lock()
         self._awake = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -115,19 +130,23 @@ class Engine:
         self._newest: OrderedDict[str, None] = OrderedDict()
         self._forms: set[tuple[object, ...]] = set()  # of proposals that are known to fit
         self._updates = 0
+        self._drift = DriftTest(config.refresh.drift_alpha)
+        self.drifted = False  # the verified error has changed since the last refresh
         self._reported: Report | None = None
         self._reported_s = 0.0
         self._released_s = -1e9
         self._embedder: Embedder | None = None  # what recovery shows again was embedded before
         self.trouble = ""  # what keeps the loop from turning, if anything does
-        self.model = recover(self._lineage, ports, vertical, self._seen_again)
-        for record in records_of(self.log, self._lineage.offset):  # what the next turn takes
+        self.model = recover(self.lineage, ports, vertical, self._seen_again)
+        self.vertical = self.lineage.vertical
+        for record in records_of(self.log, self.lineage.offset):  # what the next turn takes
             self._heard(record.event)
         self._sequence = last_sequence(self.log, _HUB)
-        self._predictor = Predictor(vertical)
+        self._predictor = Predictor(self.vertical)
         self._predictor.install(self.model)
         self.channel.publish(as_release(self.model), self.model)
         self._embedder = Embedder(self.lake)
+        self.refresher = Refresher(self)
 
     # sense -> predict
 
@@ -142,8 +161,9 @@ class Engine:
         if reference is not None and payload.reference is None:
             payload = msgspec.structs.replace(payload, reference=self.lake.get(reference))
         sensed_at = self.clock.now()
+        current = self._predictor.current
         with self._sensing:
-            proposals = self.vertical.propose(payload)
+            proposals = current.vertical.propose(payload)
         blobs = [payload.data] if payload.reference is None else [payload.data, payload.reference]
         digests = self.lake.put(blobs)
         device, sequence = key or (_HUB, self._next())
@@ -156,7 +176,7 @@ class Engine:
             reference=None if payload.reference is None else digests[1],
         )
         self._serve(line)
-        prediction = self._predictor.answer(observation.id, observation, proposals, self.clock.now())
+        prediction = self._predictor.answer(observation.id, observation, proposals, self.clock.now(), current)
         self.log.append([Event(device, sequence, prediction)])
         self._awake.set()
         return prediction
@@ -209,6 +229,33 @@ class Engine:
         if proposals.rows and len(self._forms) < _FORMS_MAX:
             self._forms.add(form)
 
+    def command(self, command: Command) -> Receipt:
+        """Take an order; it is carried out by the next turns. InputError if it selects nothing, or names no version."""
+        if command.order == "unlearn" and command.selection == Selection():
+            raise InputError("nothing is selected to unlearn: name a verdict, a reviewer, a site or a time")
+        if command.version > self.model.version:
+            raise InputError(f"there is no version {command.version}: the newest is {self.model.version}")
+        offset = self.log.append([self._event(msgspec.structs.replace(command, at=self.clock.now()))])[0]
+        self.refresher.order(command)
+        self._awake.set()
+        return Receipt(offset, known=True)
+
+    def affected(self, selection: Selection) -> str:
+        """Which releases learned what a selection means, in words."""
+        words = selected(self.reach, selection, self.log.last())
+        return affected(self.reach, words, self.log.last())
+
+    def review(self, limit: int) -> tuple[list[tuple[str, float, str]], str]:
+        """What a human should look at, best first: (prediction, value, reason); and what may pass, in words."""
+        with self.turning:
+            return [], ""
+
+    def note(self, body: Candidate | Rederived | Notice) -> int:
+        """Log what the hub's own slower work came to; its offset."""
+        offset = self.log.append([self._event(body)])[0]
+        self._awake.set()
+        return offset
+
     def acknowledge(self, *lives: Live) -> None:
         """Lines say which version they answer with."""
         self.record([self._event(live) for live in lives])
@@ -226,25 +273,36 @@ class Engine:
 
     def turn(self) -> Release | None:
         """One turn of the loop: take what is new in the log, learn it, judge it, release it."""
-        with self._turning:
+        with self.turning:
             if self._unsaid is not None:
                 return self._publish(self._unsaid)
-            for record in self._read():
+            for record in [] if self.lineage.due else self._read():
                 self._take(record)
-                if self._lineage.waiting >= self.config.learn.batch_examples_max:
+                if self.lineage.due or self.lineage.waiting >= self.config.learn.batch_examples_max:
                     break
             self._laps = {"joined": self.clock.now()}
-            update = self._lineage.update()
+            update = self.lineage.update()
             return None if update is None else self._publish(self._concluded(update))
 
     def _read(self) -> list[Record]:
         """What the log has that this engine has not taken. A rotten record is named and passed over."""
         try:
-            return self.log.read(self._lineage.offset, _READ_MAX)
+            return self.log.read(self.lineage.offset, _READ_MAX)
         except CorruptError as error:
             self.log.append([self._event(Notice(subject="log", text=str(error), at=self.clock.now()))])
-            self._lineage.offset = max(error.offsets, default=self.log.last())
+            self.lineage.offset = max(error.offsets, default=self.log.last())
             return []
+
+    def _between(self, after: int, upto: int) -> list[Record]:
+        """The readable records in (after, upto]."""
+        return list(takewhile(lambda record: record.offset <= upto, records_of(self.log, after)))
+
+    def _past(self, version: int) -> tuple[int, LearnedState]:
+        """A former state, learned again from the log. NotFoundError if the log has no such release."""
+        lineage = Lineage(
+            self.start_vertical, self.config, self._about, records=self._between, fetch=self.lake.get
+        )
+        return past(lineage, records_of(self.log, 0), version)
 
     def _about(self, prediction: str) -> list[Record]:
         """For the join. A prediction with a rotten record teaches nothing more; the others must go on."""
@@ -254,7 +312,7 @@ class Engine:
             return []
 
     def _take(self, record: Record) -> None:
-        self._seen(record, self._lineage.take(record))
+        self._seen(record, self.lineage.take(record))
 
     def _seen_again(self, record: Record, change: Change | None) -> None:
         """A record of before this start: the lines still answer with what they acknowledged then."""
@@ -269,6 +327,8 @@ class Engine:
                 with suppress(ModelError, InputError):  # of another backbone: nobody can say how it turned out
                     outcomes = self.vertical.outcomes(change.after.prediction.outputs, change.after)
                     self.measures.judged(change.after, outcomes, record)
+                    if change.before is None and outcomes:
+                        self.drifted = self._drift.add(1.0 - count(outcomes).score) or self.drifted
                 if self._embedder is not None:
                     self._embedder.add(change.after)
 
@@ -276,27 +336,31 @@ class Engine:
         """What is said of an update: the judgement, and the release with its model if there is one."""
         now = self.clock.now()
         judgement = Judgement(
-            candidate=self._lineage.version if update.head is not None else self.model.version + 1,
+            candidate=self.lineage.version if update.head is not None else self.model.version + 1,
             champion=self.model.version,
             decision=update.decision,
             reason=update.finding.reason,
             count=update.finding.count,
             difference=update.finding.difference,
             e_value=update.finding.e_value,
-            learned_to=self._lineage.offset,
+            learned_to=self.lineage.offset,
             refused=update.refused,
             singly=update.singly,
+            deferred=update.deferred,
+            tier=update.tier,
+            slices=update.finding.slices,
             at=now,
         )
         if update.head is None:
             return _Conclusion((self._event(judgement),))
         model = msgspec.structs.replace(
             self.model,
-            version=self._lineage.version,
+            version=self.lineage.version,
             parent=self.model.version,
-            tier="reflex",
+            tier=update.tier,
+            backbone=self.lineage.vertical.backbone,
             head=pack_head(update.head),
-            learned_to=self._lineage.offset,
+            learned_to=self.lineage.offset,
             at=now,
         )
         laps = {f"{stage}_at": at for stage, at in self._laps.items()}
@@ -313,7 +377,7 @@ class Engine:
         self._unsaid = None
         self._released_s = self.clock.monotonic()
         self._updates += 1
-        if self._updates % _SNAPSHOT_EVERY == 0:
+        if self._updates % _SNAPSHOT_EVERY == 0 and self.lineage.settled:
             self._keep_state()
         return said.release
 
@@ -323,7 +387,10 @@ class Engine:
             self.registry.add(model)
         with self._serving:
             self.model = model
-            self._predictor.install(model)
+            self.vertical = self.lineage.vertical
+            self._predictor.install(model, self.vertical)
+            if model.tier != "reflex":
+                self._drift, self.drifted = DriftTest(self.config.refresh.drift_alpha), False
             self.channel.publish(release, model)
             lives = [Live(line=line, version=model.version, at=self.clock.now()) for line in sorted(self._local)]
             for live in lives:
@@ -333,7 +400,7 @@ class Engine:
     def _keep_state(self) -> None:
         """Save a snapshot. The loop goes on without one: it only shortens the next start."""
         try:
-            self.ports.snapshots.save(self._lineage.state())
+            self.ports.snapshots.save(self.lineage.state())
         except StoreError as error:
             self.trouble = str(error)
 
@@ -344,6 +411,7 @@ class Engine:
         self._awake.set()  # the log may hold what an earlier run did not come to
         self._thread = threading.Thread(target=self._run, name="hotloop-turn", daemon=True)
         self._thread.start()
+        self.refresher.start()
 
     def _run(self) -> None:
         try:
@@ -374,10 +442,11 @@ class Engine:
         """Finish the turn under way, keep a snapshot, release every port."""
         self._closing.set()
         self._awake.set()
+        self.refresher.close()
         if self._thread is not None:
             self._thread.join()
-        with self._turning:
-            if self._lineage.waiting == 0 and self._unsaid is None:  # no state that the log does not lead to
+        with self.turning:
+            if self.lineage.settled and self._unsaid is None:  # no state that the log does not lead to
                 self._keep_state()
             if self._embedder is not None:
                 self._embedder.close()
@@ -394,9 +463,27 @@ class Engine:
         return self._predictor.head.labels
 
     @property
+    def reach(self) -> Reach:
+        """What can be looked up of the log and the lake."""
+        return self.lineage.reach
+
+    def stalled(self) -> str:
+        """Why more verdicts of the same kind do not help any more, or ""."""
+        with self.measuring:
+            return self.measures.stalled(self.config.refresh.stalled_examples)
+
+    def caught_up(self, offset: int, stop: threading.Event) -> None:
+        """Wait until the loop has taken the log up to an offset; where nobody turns, turn."""
+        while self.lineage.offset < offset and not stop.is_set():
+            if self._thread is None:
+                self.turn()
+            else:
+                stop.wait(0.02)
+
+    @property
     def held(self) -> int:
         """Verdicts that the gate holds back."""
-        return self._lineage.held
+        return self.lineage.held
 
     def report(self) -> Report:
         """Every measure, as of now; where the loop turns by itself, at most `_REPORT_S` old, for a report is work."""
@@ -415,10 +502,14 @@ class Engine:
             version=self.model.version,
             labels=self.labels,
             offset=self.log.last(),
-            behind=self.log.last() - self._lineage.offset,
-            held=self._lineage.held,
-            untaught=self._lineage.untaught,
+            behind=self.log.last() - self.lineage.offset,
+            held=self.lineage.held,
+            untaught=self.lineage.untaught,
             trouble=self.trouble,
+            frozen=self.lineage.frozen,
+            seconds=len(self.lineage.now.lessons.seconds),
+            elsewhere=len(self.lineage.now.lessons.waiting),
+            refresh=self.refresher.words,
             lines=dict(self.channel.lines()),
         )
 
@@ -431,8 +522,8 @@ class Engine:
 
     @property
     def behind(self) -> bool:
-        """Whether the log has something that was not taken yet."""
-        return self.log.last() > self._lineage.offset
+        """Whether there is something that was not taken yet."""
+        return self.lineage.due or self.log.last() > self.lineage.offset
 
     def trace(self, prediction: str) -> list[Record]:
         """Everything that is logged about a prediction. NotFoundError."""

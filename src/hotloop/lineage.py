@@ -1,57 +1,67 @@
 """join -> learn -> gate, as one pure function of the log: same records in the same groups, same heads.
 
 The live engine and every rebuild run this same code. It does no I/O and reads no clock; what it looks up of the
-log goes through `load`. A group is what one update takes: the records since the last one. Its end is logged
-(Judgement.learned_to), so that a replay can use the same groups.
+log and the lake goes through `Reach`. A group is what one update takes: the records since the last one. Its end is
+logged (Judgement.learned_to), so that a replay can use the same groups. What is not a verdict's doing (another
+backbone, a rollback, unlearning) is a step: a group of its own, in `steps.py`.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 import numpy as np
 
 from hotloop.config import LoopConfig
-from hotloop.errors import InputError, ModelError, NewerFormatError
-from hotloop.gate import Finding, Held, RecentPast, judge
-from hotloop.gate.held import HeldState, reverse
+from hotloop.errors import ModelError, NewerFormatError, NotFoundError
+from hotloop.gate import Finding, judge
+from hotloop.gate.held import merged, name_of, reverse
+from hotloop.gate.loss import piece_loss
 from hotloop.join import Joiner
-from hotloop.learn import Reflex
-from hotloop.learn.moments import scaled
+from hotloop.learned import Learned, LearnedState, Reach, Records, as_released, finite, of_backbone, revived
 from hotloop.ports import Vertical
-from hotloop.predict import pack_head, unpack_head
-from hotloop.types import Change, Example, Head, Judgement, Record, Rows, digest
+from hotloop.standby import Standby, StandbyState, answer_loss
+from hotloop.steps import Alarm, Distrust, Step, Update, reviewer_of, step
+from hotloop.types import Candidate, Change, Command, Example, Head, Judgement, Record, Rederived, digest
+
+__all__ = ["Lineage", "Update", "as_released"]
 
 _SINGLES_MAX = 16  # a refused group up to this size is tried verdict by verdict, to find which one does harm
-_FORMAT = 1
+_FORMAT = 2
 _DIGEST_BYTES = 64  # hex digits before the state
 
 _Decide = Callable[[Sequence[Change], Head | None], Finding]
-
-
-@dataclass(frozen=True)
-class Update:
-    """What one group came to. `head` is None where nothing of it may go out."""
-
-    head: Head | None
-    decision: Literal["promote", "refuse"]
-    finding: Finding
-    learned: int  # changes that were learned
-    refused: tuple[int, ...]  # offsets of those that were held back
-    singly: bool = False  # refused as a whole, then tried verdict by verdict
 
 
 class _State(msgspec.Struct, frozen=True):
     format: int
     offset: int
     version: int
-    reflex: bytes
-    champion: bytes
-    held: HeldState
-    recent: list[Example]
+    frozen: bool
+    verified: int
+    learned: LearnedState
+    standby: StandbyState
+    kept: Candidate | None
+    deferred: list[Change]
+
+
+class _Format(msgspec.Struct, frozen=True):
+    format: int
+
+
+def _no_records(_after: int, _upto: int) -> list[Record]:
+    return []
+
+
+def _no_blob(name: str) -> bytes:
+    raise NotFoundError(f"there is no lake at hand to look up {name[:12]}")
+
+
+def _no_past(version: int) -> tuple[int, LearnedState]:
+    raise NotFoundError(f"there is no log at hand to learn version {version} again from")
 
 
 class Lineage:
@@ -63,35 +73,40 @@ class Lineage:
         config: LoopConfig,
         load: Callable[[str], list[Record]],
         lap: Callable[[str], None] = lambda _: None,
+        *,
+        records: Records = _no_records,
+        fetch: Callable[[str], bytes] = _no_blob,
     ) -> None:
-        """`lap` is told "learned" and "gated" when the stage is done, so that the engine can time them."""
-        self._vertical = vertical
-        self._taught: dict[int, tuple[Example, Rows]] = {}  # rows of the examples of this update, by identity
+        """`lap` is told "learned" and "gated" when the stage is done, so that the engine can time them.
+
+        `records` (after, upto] reads the log, `fetch` the lake: for refresh, rollback and unlearning.
+        """
         self.config = config
-        self._load = load
-        self._joiner = Joiner(config.join, load)
-        self._reflex = Reflex(self._rows, vertical.start(), config.learn)
-        self._lap = lap
-        self._held = Held()
-        self._recent = RecentPast(config.gate.window_examples)
-        self._examples: dict[str, Example] = {}  # those of the recent past, for `state`
-        self._pending: list[Change] = []
-        self.champion = as_released(vertical.start())
+        self.start = vertical
+        self.reach = Reach(load, records, fetch, _no_past)
+        self.now = Learned(vertical, config)
         self.offset = 0  # of the last record taken
         self.untaught = 0  # verified examples that taught nothing, such as a truth that nothing was proposed for
         self.version = 1  # of the champion: each promoted update is one more
+        self.frozen = False  # by command: no model changes
+        self.verified = 0  # examples verified since the last refresh
+        self.kept: Candidate | None = None  # what the gate held, for `promote`
+        self.standby = Standby(config.rollout, 1, 0, self.now.state(), vertical)
+        self._joiner = Joiner(config.join, load)
+        self._lap = lap
+        self._pending: list[Change] = []
+        self._deferred: list[Change] = []  # beyond a reviewer's quota
+        self._due: deque[Step] = deque()
 
-    def take(self, record: Record) -> Change | None:
-        """join: what the record changes, kept for the next update. Records come in the log's order."""
-        change = self._joiner.add(record)
-        self.offset = record.offset
-        if change is not None:
-            self._pending.append(self._held.adjust(change))
-        return change
+    @property
+    def champion(self) -> Head:
+        """The head that answers now."""
+        return self.now.champion
 
-    def forget(self) -> None:
-        """Leave what waits unlearned: for those who only want the join."""
-        self._pending = []
+    @property
+    def vertical(self) -> Vertical:
+        """The vertical, on the backbone that answers now."""
+        return self.now.vertical
 
     @property
     def waiting(self) -> int:
@@ -99,9 +114,94 @@ class Lineage:
         return len(self._pending)
 
     @property
+    def due(self) -> bool:
+        """Whether a step is due: it is a group of its own, so nothing more is to be taken before it is done."""
+        return bool(self._due)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing waits, so that the state may be kept."""
+        return not self._pending and not self._due
+
+    @property
     def held(self) -> int:
         """How many verdicts are held back by the gate."""
-        return len(self._held)
+        return len(self.now.held)
+
+    def take(self, record: Record) -> Change | None:
+        """join: what the record changes, kept for the next update. Records come in the log's order."""
+        change = self._joiner.add(record)
+        self.offset = record.offset
+        body = record.event.body
+        if change is not None:
+            self._lesson(change)
+        elif isinstance(body, Rederived):
+            self._seen(body)
+        elif isinstance(body, Candidate):
+            self._due.append(body)
+        elif isinstance(body, Command):
+            self._told(body)
+        return change
+
+    def forget(self) -> None:
+        """Leave what waits unlearned: for those who only want the join."""
+        self._pending = []
+        self._due.clear()
+        self.now.forget_rows()
+
+    def _lesson(self, change: Change) -> None:
+        """What of a joined change may be learned, kept for the next update."""
+        lessons = self.now.lessons
+        lesson = lessons.take(change, self.now.view())
+        self._due.extend(Distrust(reviewer) for reviewer in lessons.trust.newly_distrusted())
+        if change.before is None:
+            self.verified += 1
+        if lesson is None:
+            return
+        if change.before is None and lesson.after is not None and change.after is not None:
+            self._compare(lesson.after, change.after)
+        self._pending.append(self.now.held.adjust(lesson))
+
+    def _compare(self, seen: Example, joined: Example) -> None:
+        """Judge a newly verified piece, before it is learned, by what answers now and by the state to go back to."""
+        standby = self.standby
+        if standby.backbone == self.now.lessons.backbone:
+            rows = self.now.rows(seen)
+            if len(rows.w):
+                standby.compare(piece_loss(rows, self.champion), piece_loss(rows, standby.head))
+        else:
+            now = answer_loss(self.now.vertical, seen, self.champion)
+            former = None
+            if self.now.lessons.backbone_of(joined.prediction) == standby.backbone:
+                former = answer_loss(standby.vertical, joined, standby.head)
+            if now is not None and former is not None:
+                standby.compare(now, former)
+            elif now is not None:
+                standby.wait(joined, now)
+        self._alarmed()
+
+    def _alarmed(self) -> None:
+        if self.standby.watch.alarm and not any(isinstance(one, Alarm) for one in self._due):
+            self._due.append(Alarm(self.standby.watch.words()))
+
+    def _seen(self, body: Rederived) -> None:
+        """Features on another backbone have come: learn, or compare, what waited for them."""
+        lessons = self.now.lessons
+        if features := of_backbone(body.features, lessons.backbone, self.reach):
+            for offset, example in lessons.seen(features, body.features):
+                lesson = lessons.again(offset, example, self.now.view(), before=None)
+                if lesson is not None:
+                    self._pending.append(self.now.held.adjust(lesson))
+        if self.standby.backbone != lessons.backbone:
+            self.standby.seen(of_backbone(body.features, self.standby.backbone, self.reach))
+            self._alarmed()
+
+    def _told(self, command: Command) -> None:
+        """What was ordered. Refresh and consolidate are the engine's: nothing follows from the order itself."""
+        if command.order in ("freeze", "thaw"):
+            self.frozen = command.order == "freeze"
+        elif command.order in ("promote", "rollback", "unlearn"):
+            self._due.append(command)
 
     def update(self, recorded: Judgement | None = None) -> Update | None:
         """Learn -> gate: take what waits. None if nothing did, or nothing of it teaches.
@@ -109,21 +209,55 @@ class Lineage:
         `recorded` is the judgement of this same group by an earlier run: it is taken at its word, which makes
         a rebuild fast. Without it the gate judges.
         """
-        changes = _merged(self._held.retry() + self._pending)
+        update = None if self.frozen else self._group(recorded)
+        if update is None and self._due:
+            update = step(self, self._due.popleft(), recorded)
+        if update is not None:
+            if update.head is not None:
+                self.now.champion = update.head
+                self.version += 1
+            if self.standby.due and not self._due:
+                self.checkpoint()
+        return update
+
+    def checkpoint(self) -> None:
+        """Keep the present state as the one to go back to, and watch anew."""
+        learned = self.now.state()
+        self.standby = Standby(self.config.rollout, self.version, self.offset, learned, self.vertical)
+
+    def _group(self, recorded: Judgement | None) -> Update | None:
+        """The verdicts that wait, as one group."""
+        fresh = merged(self.now.held.retry() + self._pending)
         self._pending = []
         # What teaches nothing is no part of the group: a replay may meet it in the next group as well.
-        teaching = [change for change in changes if self._teaches(change)]
-        self.untaught += len(changes) - len(teaching)
-        update = (
-            self._learn(teaching, self._judge if recorded is None else _as_recorded(recorded)) if teaching else None
-        )
-        for change in changes:
-            self._remember(change)
-        self._taught.clear()
-        if update is not None and update.head is not None:
-            self.champion = update.head
-            self.version += 1
+        teaching = [change for change in fresh if self.now.teaches(change)]
+        self.untaught += len(fresh) - len(teaching)
+        update = None
+        if teaching:
+            group = merged(self._deferred + teaching)
+            admitted, self._deferred = self._admitted(group, recorded)
+            decide = self._judge if recorded is None else _as_recorded(recorded)
+            update = self._learn(admitted, decide) if admitted else self._waits()
+            update = msgspec.structs.replace(update, deferred=tuple(change.offset for change in self._deferred))
+            fresh = [*admitted, *(change for change in fresh if change not in teaching)]
+        for change in fresh:
+            self.now.remember(change)
+        self.now.forget_rows()
         return update
+
+    def _admitted(self, group: list[Change], recorded: Judgement | None) -> tuple[list[Change], list[Change]]:
+        """Those of a group that are within their reviewer's quota, and those that wait."""
+        if recorded is None:
+            admits = self.now.lessons.trust.admits([reviewer_of(change) for change in group])
+        else:
+            admits = [change.offset not in recorded.deferred for change in group]
+            self.now.lessons.trust.admitted([reviewer_of(c) for c, yes in zip(group, admits, strict=True) if yes])
+        taken = [change for change, yes in zip(group, admits, strict=True) if yes]
+        return taken, [change for change, yes in zip(group, admits, strict=True) if not yes]
+
+    def _waits(self) -> Update:
+        reason = "every verdict of it is beyond its reviewer's quota and waits for the words of others"
+        return Update(head=None, decision="hold", finding=Finding("hold", reason, len(self.now.recent), 0.0, 1.0))
 
     def _learn(self, changes: list[Change], decide: _Decide) -> Update:
         """Learn all; if that is refused, try one by one, and hold back what is refused.
@@ -132,7 +266,7 @@ class Lineage:
         """
         finding, head = self._try(changes, decide)
         if head is not None:
-            return Update(head, "promote", finding, len(changes), ())
+            return Update(head=head, decision="promote", finding=finding, learned=len(changes))
         refused = changes
         singly = 1 < len(changes) <= _SINGLES_MAX
         if singly:
@@ -143,114 +277,99 @@ class Lineage:
                     refused.append(change)
                 else:
                     head, finding = better, single
-        self._held.hold(refused)
+        self.now.held.hold(refused)
         learned = len(changes) - len(refused)
         offsets = tuple(change.offset for change in refused)
-        return Update(head, "promote" if learned else "refuse", finding, learned, offsets, singly)
+        decision: Literal["promote", "refuse"] = "promote" if learned else "refuse"
+        return Update(head=head, decision=decision, finding=finding, learned=learned, refused=offsets, singly=singly)
 
     def _try(self, changes: Sequence[Change], decide: _Decide) -> tuple[Finding, Head | None]:
         """Learn the changes and judge the head that follows; take them back if it is refused."""
         try:
-            self._reflex.learn(changes)
+            self.now.reflex.learn(changes)
         except ModelError as error:  # nothing of it was learned: one that cannot be must not take the others with it
-            return Finding("refuse", f"it cannot be learned: {error}", len(self._recent), 1.0, float("inf")), None
-        candidate = _finite(self._reflex.head())
+            reason = f"it cannot be learned: {error}"
+            return Finding("refuse", reason, len(self.now.recent), 1.0, float("inf")), None
+        candidate = finite(self.now.reflex.head())
         self._lap("learned")
         finding = decide(changes, candidate)
         self._lap("gated")
         if finding.decision == "promote" and candidate is not None:
             return finding, candidate
-        self._reflex.learn(reverse(changes))
+        self.now.reflex.learn(reverse(changes))
         return finding, None
 
     def _judge(self, _: Sequence[Change], candidate: Head | None) -> Finding:
-        """gate: the candidate against the champion on the recent past."""
+        """gate: the candidate against the champion on the recent past, and against the first one on the golden set."""
+        recent = self.now.recent
         if candidate is None:
             reason = "the candidate's weights are not finite"
-            return Finding("refuse", reason, len(self._recent), 1.0, float("inf"))
-        champion, challenger = self._recent.losses(self.champion, candidate)
-        return judge(champion, challenger, self.config.gate)
-
-    def _teaches(self, change: Change) -> bool:
-        return any(len(self._rows(e).w) > 0 for e in (change.before, change.after) if e is not None)
-
-    def _rows(self, example: Example) -> Rows:
-        """What an example teaches, made once an update: several steps ask for it."""
-        known = self._taught.get(id(example))
-        if known is None:
-            known = self._taught[id(example)] = (example, self._fitting(example))
-        return known[1]
-
-    def _fitting(self, example: Example) -> Rows:
-        """The vertical's rows of an example; none where its features are not of this loop's model (any more)."""
-        features, targets = self.champion.weights.shape
-        try:
-            rows = self._vertical.teach(example)
-            scaled(rows, features, targets)
-        except (ModelError, InputError):
-            return Rows(np.zeros((0, features)), np.zeros((0, targets)), np.zeros(0))
-        return rows
-
-    def _remember(self, change: Change) -> None:
-        """A verified example is part of the recent past whether its update was refused or not."""
-        if change.after is None:
-            return
-        name = change.after.prediction.id
-        self._recent.add(name, self._rows(change.after))
-        self._examples[name] = change.after
-        if len(self._examples) > 2 * self.config.gate.window_examples:
-            self._examples = {n: self._examples[n] for n in self._recent.names()}
+            return Finding("refuse", reason, len(recent), 1.0, float("inf"))
+        champion, challenger = recent.losses(self.champion, candidate)
+        finding = judge(champion, challenger, self.config.gate, recent.parts())
+        if finding.decision == "promote" and len(self.now.lessons.sealed):
+            floor = self.now.lessons.sealed.floor(candidate)
+            return finding if floor.decision == "promote" else floor
+        return finding
 
     def state(self) -> bytes:
         """All of it as bytes; to be taken right after an update. Its size does not grow with the log."""
-        assert not self._pending, "a snapshot is taken between two groups"
-        recent = [self._examples[name] for name in self._recent.names()]
+        assert self.settled, "a snapshot is taken between two groups"
         state = _State(
             format=_FORMAT,
             offset=self.offset,
             version=self.version,
-            reflex=self._reflex.state(),
-            champion=pack_head(self.champion),
-            held=self._held.state(),
-            recent=recent,
+            frozen=self.frozen,
+            verified=self.verified,
+            learned=self.now.state(),
+            standby=self.standby.state(),
+            kept=self.kept,
+            deferred=self._deferred,
         )
         data = msgspec.msgpack.encode(state)
         return digest(data).encode() + data
 
     def restore(self, data: bytes, offset_max: int) -> None:
         """Become what `state` was. ModelError if it is damaged, of another recipe, or ahead of `offset_max`."""
-        if data[:_DIGEST_BYTES] != digest(data[_DIGEST_BYTES:]).encode():
-            raise ModelError("the learner's snapshot is not as it was written; it is rebuilt from the log")
-        try:
-            state = msgspec.msgpack.decode(data[_DIGEST_BYTES:], type=_State)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise ModelError(f"the learner's snapshot is damaged ({error}); it is rebuilt from the log") from error
-        if state.format > _FORMAT:
-            raise NewerFormatError(f"the learner's snapshot has format {state.format}; this hotloop knows {_FORMAT}")
+        state = _decoded(data)
         if state.offset > offset_max:
             raise ModelError(f"the snapshot is of offset {state.offset}, the log ends at {offset_max}")
-        champion = unpack_head(state.champion)
-        self._reflex.restore(state.reflex)
-        self.champion = champion
-        self._held.restore(state.held)
-        for example in state.recent:
-            self._remember(Change(0, None, example))
-        self._taught.clear()
-        self.offset, self.version = state.offset, state.version
-        self._joiner = Joiner(self.config.join, self._load)
+        learned = Learned.of(state.learned, self.start, self.config, self.reach)
+        former = revived(self.start, state.standby.learned.lessons.backbones[-1][1], self.reach)
+        self.now, self.standby = learned, Standby.of(state.standby, self.config.rollout, former)
+        self.offset, self.version, self.frozen = state.offset, state.version, state.frozen
+        self.verified, self.kept, self._deferred = state.verified, state.kept, list(state.deferred)
+        self._joiner = Joiner(self.config.join, self.reach.about)
+
+    def swap(self, learned: Learned) -> None:
+        """Go on from another state: a slower tier's, or a former one. What was deferred is in it, held or learned."""
+        self.now, self._deferred = learned, []
+
+    def out_of_queue(self, names: set[str]) -> list[Change]:
+        """Take the changes of these predictions out of those that wait for their reviewers' quotas."""
+        taken = [change for change in self._deferred if name_of(change) in names]
+        self._deferred = [change for change in self._deferred if name_of(change) not in names]
+        return taken
+
+    def unlearned(self, name: str) -> bool:
+        """Whether the learner does not hold yet what it should of a prediction."""
+        return self.now.held.holds(name) or any(name_of(change) == name for change in self._deferred)
 
 
-def as_released(head: Head) -> Head:
-    """The head as a line will have it: rounded to float32. Judged is what is released, not what was learned."""
-    return unpack_head(pack_head(head))
-
-
-def _finite(head: Head) -> Head | None:
-    """The head as released, or None if its numbers are none."""
+def _decoded(data: bytes) -> _State:
+    """A snapshot's state. ModelError, NewerFormatError."""
+    body = data[_DIGEST_BYTES:]
+    if data[:_DIGEST_BYTES] != digest(body).encode():
+        raise ModelError("the learner's snapshot is not as it was written; it is rebuilt from the log")
     try:
-        return as_released(head)
-    except ModelError:
-        return None
+        found = msgspec.msgpack.decode(body, type=_Format).format
+        if found > _FORMAT:
+            raise NewerFormatError(f"the learner's snapshot has format {found}; this hotloop knows {_FORMAT}")
+        if found < _FORMAT:
+            raise ModelError(f"the learner's snapshot has the older format {found}; it is rebuilt from the log")
+        return msgspec.msgpack.decode(body, type=_State)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ModelError(f"the learner's snapshot is damaged ({error}); it is rebuilt from the log") from error
 
 
 def _as_recorded(recorded: Judgement) -> _Decide:
@@ -263,15 +382,3 @@ def _as_recorded(recorded: Judgement) -> _Decide:
         return Finding(decision, recorded.reason, recorded.count, recorded.difference, recorded.e_value)
 
     return decide
-
-
-def _merged(changes: Sequence[Change]) -> list[Change]:
-    """One change a prediction: from the first `before` to the last `after`, in the order of the last."""
-    merged: dict[str, Change] = {}
-    for change in changes:
-        example = change.after or change.before
-        assert example is not None
-        name = example.prediction.id
-        first = merged.pop(name, None)
-        merged[name] = change if first is None else Change(change.offset, first.before, change.after)
-    return list(merged.values())

@@ -12,8 +12,9 @@ from itertools import islice
 
 import msgspec
 
-from hotloop.errors import CorruptError, ModelError
+from hotloop.errors import CorruptError, ModelError, NotFoundError
 from hotloop.join import Joiner
+from hotloop.learned import LearnedState
 from hotloop.lineage import Lineage
 from hotloop.ports import Log, Ports, Vertical
 from hotloop.predict import pack_head
@@ -49,7 +50,7 @@ def recover(lineage: Lineage, ports: Ports, vertical: Vertical, seen: Seen) -> M
         pass
     latest = ports.registry.latest()
     if latest < lineage.version:  # lost by a power cut, or never there: both follow from the log
-        made = first_model(vertical, ports.clock.now())
+        made = first_model(lineage.vertical, ports.clock.now())
         tier = made.tier if lineage.version == 1 else "reflex"
         model = msgspec.structs.replace(
             made,
@@ -90,6 +91,19 @@ def replay(records: Iterable[Record], lineage: Lineage, seen: Seen) -> Iterator[
             lineage.version = max(lineage.version, body.version)  # above what was counted if a judgement has rotted
             if made is not None:
                 yield Step(body, made)
+
+
+def past(lineage: Lineage, records: Iterable[Record], version: int) -> tuple[int, LearnedState]:
+    """What had been learned when a version was released, and up to which offset, by learning the log again.
+
+    `lineage` is a fresh one. NotFoundError if the log has no such release.
+    """
+    if version == 1:
+        return 0, lineage.now.state()
+    for step in replay(records, lineage, lambda _record, _change: None):
+        if step.release.version == version:
+            return lineage.offset, lineage.now.state()
+    raise NotFoundError(f"the log has no release of version {version}")
 
 
 def records_of(log: Log, after: int, unreadable: Callable[[CorruptError], None] | None = None) -> Iterator[Record]:

@@ -7,9 +7,17 @@ judged and unlearned like any verdict.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import closing
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import msgspec
+
+from hotloop.config import LoopConfig
 from hotloop.engine import Engine
+from hotloop.errors import ConfigError
+from hotloop.loading import load_vertical
+from hotloop.store.embedded import open_embedded
 from hotloop.types import Claim, Feedback, Payload, Prediction, digest
 
 REVIEWER = "labels"
@@ -43,15 +51,36 @@ def import_labels(engine: Engine, tracked: Tracked) -> int:
     return count
 
 
-def _learned(engine: Engine, payload: Payload, claims: tuple[Claim, ...]) -> int:
+def import_golden(config: LoopConfig, folder: Path, tracked: Tracked) -> int:
+    """Seal the labelled pieces of a folder; how many were new. ConfigError if the vertical reads no labels.
+
+    StoreBusyError while the loop's hub is running.
+    """
+    tables = {name: dict(table) for name, table in config.tables.items()}
+    tables.setdefault(config.vertical, {})["labelled"] = str(folder.resolve())
+    source = load_vertical(msgspec.structs.replace(config, tables=tables))
+    if not isinstance(source, Labelled):
+        raise ConfigError(f"the vertical {config.vertical!r} reads no labelled folders: give golden verdicts by HTTP")
+    pieces = source.labelled()
+    with closing(Engine(config, load_vertical(config), open_embedded(config))) as engine:
+        count = 0
+        for read in tracked(pieces, "sealing golden pieces", len(pieces)):
+            payload, claims = read()
+            count += _learned(engine, payload, claims, config.trust.golden)
+        while engine.turn() is not None or engine.behind:
+            pass
+    return count
+
+
+def _learned(engine: Engine, payload: Payload, claims: tuple[Claim, ...], reviewer: str = REVIEWER) -> int:
     """Predict and verify one piece under keys made of its content; 0 if the log has it."""
     sequence = 2 * int(digest(payload.data)[:14], 16)
-    name = f"{REVIEWER}:{sequence}"
+    name = f"{reviewer}:{sequence}"
     known = [type(record.event.body) for record in engine.log.about(name)]
     if Feedback in known:
         return 0
     if Prediction not in known:  # it is there already if the last start was cut between the two
-        engine.observe(payload, REVIEWER, key=(REVIEWER, sequence))
-    given = Feedback(prediction=name, reviewer=REVIEWER, claims=claims, at=engine.clock.now())
-    engine.feedback(given, REVIEWER, sequence + 1)
+        engine.observe(payload, reviewer, key=(reviewer, sequence))
+    given = Feedback(prediction=name, reviewer=reviewer, claims=claims, at=engine.clock.now())
+    engine.feedback(given, reviewer, sequence + 1)
     return 1

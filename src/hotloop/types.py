@@ -170,6 +170,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True, tag="judgement"):
     learned_to: int  # the candidate has seen the log up to this offset
     refused: tuple[int, ...] = ()  # offsets of the feedback that was held back
     singly: bool = False  # the group was refused as a whole and then tried verdict by verdict
+    deferred: tuple[int, ...] = ()  # offsets of the feedback beyond its reviewer's quota: it waits
     tier: Tier = "reflex"
     slices: tuple[SliceFinding, ...] = ()  # those that were looked at, worst first
     at: float = 0.0

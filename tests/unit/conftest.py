@@ -2,29 +2,65 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
+import msgspec
 import numpy as np
 import pytest
 
-from hotloop.config import GateConfig, JoinConfig, LearnConfig, LoopConfig, RolloutConfig
+from hotloop.config import GateConfig, JoinConfig, LearnConfig, LoopConfig, RolloutConfig, StoreConfig
 from hotloop.engine import Engine
-from hotloop.errors import HotloopError
+from hotloop.errors import HotloopError, ModelError
 from hotloop.feedback import verdict
 from hotloop.gate import Finding, judge
 from hotloop.lineage import Lineage
 from hotloop.ports import Ports
 from hotloop.predict import pack_head
 from hotloop.recovery import records_of, replay
+from hotloop.steps import joined, named
 from hotloop.store.channel import LocalChannel
 from hotloop.testing.clock import SimulatedClock
 from hotloop.testing.memory_lake import MemoryLake
 from hotloop.testing.memory_log import MemoryLog
 from hotloop.testing.memory_registry import MemoryRegistry
-from hotloop.types import Judgement, Payload, Release, digest
+from hotloop.types import Candidate, Command, Judgement, Payload, Rederivation, Release, digest
 from hotloop.verticals.vectors import vertical
 
 LABELS = ("ok", "worn")
+
+
+class Turned:
+    """Plain vectors seen through a matrix that can be trained again: the smallest vertical with a backbone."""
+
+    def __init__(self, config, matrix=((1.0, 0.0), (0.0, 1.0))):
+        self.config = config
+        self.plain = vertical(config)
+        self.matrix = np.asarray(matrix, float)
+        self.backbone = digest(self.bundle())
+        self.recipe = self.plain.recipe
+        self.start, self.answer, self.teach = self.plain.start, self.plain.answer, self.plain.teach
+        self.outcomes = self.plain.outcomes
+
+    def propose(self, payload):
+        """The vector, turned."""
+        seen = self.matrix @ np.asarray(json.loads(payload.data), float)
+        return self.plain.propose(Payload(json.dumps(seen.tolist()).encode()))
+
+    def bundle(self):
+        """The matrix."""
+        return json.dumps(self.matrix.tolist()).encode()
+
+    def revived(self, bundle):
+        """The same with another matrix."""
+        try:
+            return Turned(self.config, json.loads(bundle))
+        except ValueError as error:
+            raise ModelError(f"no matrix: {error}") from error
+
+    def trainer(self):
+        """A child that is not there: tests hand in what it would have made."""
+        return ("tests_have_no_trainer",)
 
 
 class KeptLog(MemoryLog):
@@ -66,8 +102,9 @@ class KeptState:
 class Stand:
     """The stores of one loop, and engines on them: each `start` is a restart."""
 
-    def __init__(self, **settings):
+    def __init__(self, *, turned=False, folder="hotloop-data", **settings):
         self.config = LoopConfig(
+            store=StoreConfig(folder=str(folder)),
             vertical="vectors",
             tables={"vectors": dict(labels=LABELS, columns=2)},
             **{
@@ -78,7 +115,7 @@ class Stand:
             }
             | settings,
         )
-        self.vertical = vertical(self.config)
+        self.vertical = (Turned if turned else vertical)(self.config)
         self.clock = SimulatedClock()
         self.log = KeptLog(self.clock)
         self.lake = MemoryLake()
@@ -108,6 +145,11 @@ class Stand:
         prediction, truth = self.sense(x)
         return self.say(prediction, label or truth)
 
+    def order(self, order, **more):
+        """Give an order, and turn until it is carried out; the version that answers then."""
+        self.engine.command(Command(order=order, by="tester", **more))
+        return self.settle()
+
     def settle(self):
         """Turn until all is learned; the version that answers then."""
         while self.engine.turn() is not None or self.engine.behind:
@@ -136,9 +178,28 @@ class Stand:
         """The judgements of the log."""
         return self.bodies(Judgement)
 
+    def retrained(self, matrix, tier="refresh", skip=()):
+        """Hand in a backbone that a child has trained: its bundle and what it sees of all that was verified."""
+        engine = self.engine
+        made = engine.vertical.revived(json.dumps(matrix).encode())
+        upto = engine.lineage.offset
+        names = [name for name in named(engine.reach, 0, upto) if name not in skip]
+        examples = [joined(engine.reach, name, upto) for name in names]
+        seen = engine.refresher._looked([one.prediction for one in examples if one is not None], made)
+        blobs = engine.lake.put([made.bundle(), msgspec.msgpack.encode(Rederivation(made.backbone, seen))])
+        return engine.note(
+            Candidate(
+                tier=tier, backbone=blobs[0], features=blobs[1], count=len(seen), trained_to=upto, seconds=1.0, reason="told to"
+            )
+        )
+
     def rebuilt(self):
         """The lineage that the log alone leads to, checked release by release: same heads, to the last bit."""
-        lineage = Lineage(self.vertical, self.config, self.log.about)
+        engine = self.engine
+        lineage = Lineage(
+            self.vertical, self.config, self.log.about, records=engine._between, fetch=self.lake.get
+        )
+        lineage.reach = dataclasses.replace(lineage.reach, past=engine._past)
         steps = list(replay(records_of(self.log, 0), lineage, lambda record, change: None))
         assert [step.release for step in steps] == self.releases[1:]
         assert [digest(pack_head(step.head)) for step in steps] == [r.digest for r in self.releases[1:]]
@@ -162,11 +223,11 @@ class Refusing:
 
     on = False
 
-    def judge(self, champion, candidate, config):
+    def judge(self, champion, candidate, config, parts=None, **slow):
         """As the gate's."""
         if self.on:
             return Finding("refuse", "told to", len(champion), 1.0, 99.0)
-        return judge(champion, candidate, config)
+        return judge(champion, candidate, config, parts, **slow)
 
 
 @pytest.fixture

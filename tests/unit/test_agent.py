@@ -111,7 +111,7 @@ def test_ids_rise_over_a_restart(line, hub):
     """A later start numbers above an earlier one, though no counter was kept."""
     first = sensed(line, 50)[-1]
     clock = SimulatedClock(line._clock.now() + 0.001)
-    again = Agent(line.place, line.predictor._vertical, hub, clock)
+    again = Agent(line.place, line.predictor.vertical, hub, clock)
     assert int(sensed(again, 1)[0].id[7:]) > int(first.id[7:])
 
 
@@ -194,7 +194,7 @@ def test_bytes_that_are_dropped_while_they_are_under_way_take_nothing_else(line,
 
 def test_proposals_made_elsewhere_are_answered_too(line, hub):
     """A simulated line gives features: the answer is the same, without bytes."""
-    own = line.predictor._vertical
+    own = line.predictor.vertical
     found = line.answer(own.propose(Payload(b"[4.0]")), Payload(b"[4.0]"))
     assert found.outputs == line.sense(Payload(b"[4.0]"), keep=False).outputs
     assert line._send_once()

@@ -42,7 +42,7 @@ HARMFUL = (300.0, 300.0)  # told as "ok": a lever that would tear the border awa
 
 def feature(engine):
     """The head's bytes, as what it is compared by."""
-    return pack_head(engine._lineage.champion)
+    return pack_head(engine.lineage.champion)
 
 
 # --- one verdict, one release -------------------------------------------------------------------
@@ -141,7 +141,7 @@ def test_one_by_one_or_together_the_head_is_the_same(stand):
     one.taught(12)
     other.taught(12, group=6)
     np.testing.assert_allclose(
-        one.engine._lineage.champion.weights, other.engine._lineage.champion.weights, rtol=1e-5, atol=1e-7
+        one.engine.lineage.champion.weights, other.engine.lineage.champion.weights, rtol=1e-5, atol=1e-7
     )
 
 
@@ -197,8 +197,8 @@ def test_the_last_word_replaces_the_first(stand):
     loop.settle()
     other.verified((1.0, 0.5), "worn")
     other.settle()
-    np.testing.assert_allclose(loop.engine._lineage.champion.weights, other.engine._lineage.champion.weights, atol=1e-7)
-    assert loop.engine._lineage._reflex.count == 1
+    np.testing.assert_allclose(loop.engine.lineage.champion.weights, other.engine.lineage.champion.weights, atol=1e-7)
+    assert loop.engine.lineage.now.reflex.count == 1
 
 
 def test_the_same_verdict_twice_counts_once(stand):
@@ -293,7 +293,7 @@ def test_after_a_refusal_the_loop_goes_on_learning(stand):
     for one in (loop, other):
         one.rng = np.random.default_rng(9)
         one.taught(10)
-    np.testing.assert_allclose(loop.engine._lineage.champion.weights, other.engine._lineage.champion.weights, atol=1e-6)
+    np.testing.assert_allclose(loop.engine.lineage.champion.weights, other.engine.lineage.champion.weights, atol=1e-6)
 
 
 def test_a_refused_verdict_that_is_corrected_is_learned(stand, refusing):
@@ -310,7 +310,7 @@ def test_a_refused_verdict_that_is_corrected_is_learned(stand, refusing):
     loop.say(prediction, truth)
     assert loop.settle() == version + 1
     assert loop.engine.held == 0
-    assert loop.engine._lineage._reflex.count == 9
+    assert loop.engine.lineage.now.reflex.count == 9
     loop.rebuilt()
 
 
@@ -321,11 +321,11 @@ def test_a_refused_verdict_that_is_withdrawn_is_forgotten(stand):
     prediction, _ = loop.sense(HARMFUL)
     loop.say(prediction, "ok")
     loop.settle()
-    assert prediction.id in loop.engine._lineage._recent.names()
+    assert prediction.id in loop.engine.lineage.now.recent.names()
     loop.engine.feedback(Feedback(prediction=prediction.id, reviewer="ann", claims=()))
     assert loop.settle() == version
-    assert (loop.engine.held, loop.engine._lineage._reflex.count) == (0, 40)
-    assert prediction.id not in loop.engine._lineage._recent.names()
+    assert (loop.engine.held, loop.engine.lineage.now.reflex.count) == (0, 40)
+    assert prediction.id not in loop.engine.lineage.now.recent.names()
 
 
 def test_eight_refused_verdicts_are_tried_again_once(stand, refusing):
@@ -355,7 +355,7 @@ def test_held_verdicts_are_learned_when_the_gate_lets_them(stand, refusing):
     refusing.on = False
     version = loop.engine.model.version
     assert loop.settle() == version + 1
-    assert (loop.engine.held, loop.engine._lineage._reflex.count) == (0, 16)
+    assert (loop.engine.held, loop.engine.lineage.now.reflex.count) == (0, 16)
     loop.rebuilt()
 
 
@@ -427,7 +427,7 @@ def test_verdicts_during_a_full_disk_are_learned_afterwards(stand, place):
     loop.settle()
     assert events_once(loop)
     verdicts = len({body.prediction for body in loop.bodies(Feedback)})
-    assert loop.engine._lineage._reflex.count == verdicts
+    assert loop.engine.lineage.now.reflex.count == verdicts
     loop.rebuilt()
 
 
@@ -462,14 +462,14 @@ def test_a_rotten_record_is_named_and_passed_over(stand, monkeypatch):
     assert loop.settle() == 2
     monkeypatch.undo()
     assert [str(rotten) in notice.text for notice in loop.bodies(Notice)] == [True]
-    assert loop.engine._lineage._reflex.count == 1
+    assert loop.engine.lineage.now.reflex.count == 1
 
 
 def test_a_look_up_that_fails_takes_the_record_again(stand, monkeypatch):
     """The log cannot be asked just now: the verdict is learned at the next turn, not lost."""
     loop = stand()
     loop.verified()
-    add = loop.engine._lineage._joiner.add
+    add = loop.engine.lineage._joiner.add
     errors = [FULL]
 
     def failing(record):
@@ -477,7 +477,7 @@ def test_a_look_up_that_fails_takes_the_record_again(stand, monkeypatch):
             raise errors.pop()
         return add(record)
 
-    monkeypatch.setattr(loop.engine._lineage._joiner, "add", failing)
+    monkeypatch.setattr(loop.engine.lineage._joiner, "add", failing)
     with pytest.raises(DiskFullError):
         loop.engine.turn()
     assert loop.settle() == 2
@@ -560,7 +560,7 @@ def test_many_threads_observe_verify_and_turn(stand):
     assert failures == []
     loop.settle()
     assert events_once(loop)
-    assert loop.engine._lineage._reflex.count == 40
+    assert loop.engine.lineage.now.reflex.count == 40
     assert set(loop.engine.channel.lines().values()) == {loop.engine.model.version}
     loop.rebuilt()
 
@@ -582,7 +582,7 @@ def test_the_status_says_how_it_stands(stand):
     loop.verified()
     found = loop.engine.snapshot()
     assert (found.version, found.labels, found.offset, found.held) == (1, ("ok", "worn"), loop.log.last(), 0)
-    assert found.behind == found.offset - loop.engine._lineage.offset > 0
+    assert found.behind == found.offset - loop.engine.lineage.offset > 0
     loop.settle()
     found = loop.engine.snapshot()
     assert (found.behind, found.lines, found.trouble) == (0, {"line-1": 2}, "")

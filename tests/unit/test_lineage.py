@@ -118,7 +118,7 @@ def test_a_verdict_and_its_correction_in_one_group_are_one_change(told):
     told.take(verdict("p", [("worn", None)], "ann"))
     update = told.lineage.update()
     assert update.learned == 1
-    assert told.lineage._reflex.count == 1
+    assert told.lineage.now.reflex.count == 1
 
 
 def test_what_is_released_is_what_was_judged(told):
@@ -133,27 +133,27 @@ def test_weights_that_are_no_numbers_are_refused(told, monkeypatch):
     """Whatever made them: the champion stays, and the verdict is held."""
     champion = told.lineage.champion
     broken = Head(champion.labels, np.full_like(champion.weights, np.nan), champion.thresholds)
-    monkeypatch.setattr(told.lineage._reflex, "head", lambda: broken)
+    monkeypatch.setattr(told.lineage.now.reflex, "head", lambda: broken)
     told.verified("p", (1.0, 1.0), "worn")
     update = told.lineage.update()
     assert (update.decision, update.head) == ("refuse", None)
     assert "not finite" in update.finding.reason
     assert told.lineage.champion is champion
     assert told.lineage.held == 1
-    assert told.lineage._reflex.count == 0
+    assert told.lineage.now.reflex.count == 0
 
 
 def test_what_cannot_be_learned_is_held_and_the_rest_is_learned(told, monkeypatch):
     """A change that the moments refuse does not take its group with it, nor stop the loop."""
     taught(told)
-    whole = told.lineage._reflex.learn
+    whole = told.lineage.now.reflex.learn
 
     def learn(changes):
         if any(change.after.prediction.id == "bad" for change in changes if change.after):
             raise ModelError("the moments are not positive definite")
         whole(changes)
 
-    monkeypatch.setattr(told.lineage._reflex, "learn", learn)
+    monkeypatch.setattr(told.lineage.now.reflex, "learn", learn)
     told.verified("good", (1.0, 0.5), "worn")
     offset = told.verified("bad", (0.5, 1.0), "worn").offset
     update = told.lineage.update()
@@ -193,7 +193,7 @@ def test_each_example_is_taught_once_an_update(told, monkeypatch):
     told.verified("p", (1.0, 1.0), "worn")
     told.lineage.update()
     assert len(asked) == 1
-    assert told.lineage._taught == {}
+    assert told.lineage.now._taught == {}
 
 
 def test_the_state_does_not_grow_with_the_log():
@@ -205,7 +205,7 @@ def test_the_state_does_not_grow_with_the_log():
         told.lineage.update()
         sizes.append(len(told.lineage.state()))
     assert sizes[59] <= sizes[29] + 60
-    assert len(told.lineage._examples) <= 20
+    assert len(told.lineage.now.examples) <= 20
 
 
 def test_a_restored_state_goes_on_alike(told):
@@ -230,7 +230,7 @@ def test_a_damaged_state_is_refused(told, cut):
     other = Told()
     with pytest.raises(ModelError):
         other.lineage.restore(state[:cut], offset_max=1000)
-    assert (other.lineage.version, other.lineage._reflex.count) == (1, 0)
+    assert (other.lineage.version, other.lineage.now.reflex.count) == (1, 0)
 
 
 def test_a_changed_byte_is_found_wherever_it_is(told):
@@ -242,7 +242,7 @@ def test_a_changed_byte_is_found_wherever_it_is(told):
         changed[place] ^= 0x01
         with pytest.raises(ModelError, match="not as it was written"):
             other.lineage.restore(bytes(changed), offset_max=10**9)
-    assert (other.lineage.version, other.lineage._reflex.count) == (1, 0)
+    assert (other.lineage.version, other.lineage.now.reflex.count) == (1, 0)
     other.lineage.restore(state, offset_max=10**9)
     assert other.lineage.version == 4
 
@@ -264,8 +264,8 @@ def test_a_state_is_taken_between_two_groups(told):
 def test_a_withdrawn_truth_is_unlearned_and_judges_no_more(told):
     """The last word names nothing: as if it had never been said."""
     taught(told)
-    count = told.lineage._reflex.count
+    count = told.lineage.now.reflex.count
     told.take(Feedback(prediction="p3", reviewer="ann", claims=(Claim(output=0),)))
     assert told.lineage.update().decision == "promote"
-    assert told.lineage._reflex.count == count - 1
-    assert "p3" not in told.lineage._recent.names()
+    assert told.lineage.now.reflex.count == count - 1
+    assert "p3" not in told.lineage.now.recent.names()

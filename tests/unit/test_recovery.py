@@ -20,14 +20,14 @@ HARMFUL = (300.0, 300.0)
 
 def state_of(engine):
     """All that decides what comes next."""
-    lineage = engine._lineage
+    lineage = engine.lineage
     return (
         pack_head(lineage.champion),
         lineage.version,
         lineage.held,
-        lineage._held.state(),
-        lineage._recent.names(),
-        lineage._reflex.head().weights.tobytes(),
+        lineage.now.held.state(),
+        lineage.now.recent.names(),
+        lineage.now.reflex.head().weights.tobytes(),
         engine.model.head,
     )
 
@@ -193,7 +193,7 @@ def test_another_recipe_learns_all_of_it_again(stand):
     loop.registry = MemoryRegistry()
     loop.start()
     assert loop.engine.model.version == 6
-    assert loop.engine._lineage._reflex.count == 5
+    assert loop.engine.lineage.now.reflex.count == 5
 
 
 def test_a_snapshot_ahead_of_the_log_is_not_taken(stand):
@@ -234,7 +234,7 @@ def test_a_snapshot_whose_champion_is_damaged_leaves_nothing_behind(stand):
     loop.engine.close()
     loop.snapshots.state = changed(loop.snapshots.state, champion=b"?")
     loop.start()
-    assert loop.engine._lineage._reflex.count == 6
+    assert loop.engine.lineage.now.reflex.count == 6
     assert loop.engine.model.head == head
 
 

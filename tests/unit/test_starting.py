@@ -76,7 +76,7 @@ def test_a_start_that_was_cut_goes_on_where_it_was(stand, place):
     loop.start()
     import_labels(loop.engine, tracked)
     assert len(loop.bodies(Prediction)) == len(loop.bodies(Feedback)) == 3
-    assert loop.engine._lineage._reflex.count == 3
+    assert loop.engine.lineage.now.reflex.count == 3
 
 
 def test_a_piece_that_cannot_be_read_is_named(stand):

@@ -26,7 +26,7 @@ from hotloop.errors import (
 )
 from hotloop.ports import Clock
 from hotloop.store.clock import SystemClock
-from hotloop.types import Event, Feedback, Live, Model, Release
+from hotloop.types import Event, Feedback, Live, Model, Release, Selection
 
 T = TypeVar("T")
 
@@ -51,6 +51,10 @@ class _Offsets(msgspec.Struct, frozen=True):
 
 class _Digest(msgspec.Struct, frozen=True):
     digest: str
+
+
+class _Ordered(msgspec.Struct, frozen=True):
+    words: str
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -119,6 +123,17 @@ class HubClient:
         """Say which versions lines answer with now."""
         headers = {"content-type": "application/json"}
         self._ask("POST", "/v1/live", content=msgspec.json.encode(list(lives)), headers=headers)
+
+    def order(self, order: str, reason: str = "", version: int = 0, selection: Selection | None = None) -> str:
+        """Give an order; what the hub says it means. For a token with the permission "control"."""
+        body = {"order": order, "reason": reason, "version": version, "selection": selection or Selection()}
+        headers = {"content-type": "application/json"}
+        answer = self._ask("POST", "/v1/commands", content=msgspec.json.encode(body), headers=headers)
+        return _read(answer, _Ordered).words
+
+    def status(self) -> dict[str, Any]:
+        """How the loop stands."""
+        return _read(self._ask("GET", "/v1/status"), dict)
 
     def follow(self, line: str, after: int, stop: threading.Event | None = None) -> Iterator[Model]:
         """Each newest model above `after`, as it is released. Connects again by itself until `stop` is set.

@@ -37,6 +37,10 @@ class Held:
     def __len__(self) -> int:
         return len(self._held)
 
+    def holds(self, name: str) -> bool:
+        """Whether what should be learned of a prediction is held back."""
+        return name in self._held or name in self._dropped
+
     def adjust(self, change: Change) -> Change:
         """`change`, but from what the learner really holds. The prediction is not held any more."""
         name = name_of(change)
@@ -53,6 +57,12 @@ class Held:
         while len(self._held) > self._examples_max:
             name, (_, before, _) = self._held.popitem(last=False)
             self._dropped[name] = before
+
+    def set_aside(self, changes: Sequence[Change]) -> None:
+        """As `hold`, of what a rollback took out: it is not tried again until enough others have been refused."""
+        fresh = self._fresh
+        self.hold(changes)
+        self._fresh = fresh
 
     def retry(self) -> list[Change]:
         """All that is held, in order, if enough has been refused since the last time; else nothing.
@@ -86,6 +96,16 @@ def name_of(change: Change) -> str:
     example = change.after or change.before
     assert example is not None, "a change has a before or an after"
     return example.prediction.id
+
+
+def merged(changes: Sequence[Change]) -> list[Change]:
+    """One change a prediction: from the first `before` to the last `after`, in the order of the last."""
+    found: dict[str, Change] = {}
+    for change in changes:
+        name = name_of(change)
+        first = found.pop(name, None)
+        found[name] = change if first is None else Change(change.offset, first.before, change.after)
+    return [change for change in found.values() if change.before is not None or change.after is not None]
 
 
 def reverse(changes: Sequence[Change]) -> list[Change]:

@@ -23,14 +23,15 @@ from hotloop.types import Floats
 class Finding:
     """What the gate found: its decision and the evidence for it."""
 
-    decision: Literal["promote", "refuse"]
+    decision: Literal["promote", "hold", "refuse"]
     reason: str
     count: int
     difference: float
     e_value: float
+    slices: tuple = ()
 
 
-def judge(champion: Floats, candidate: Floats, config: GateConfig) -> Finding:
+def judge(champion: Floats, candidate: Floats, config: GateConfig, parts=None, *, slow=False) -> Finding:
     """Compare losses (n,) in [0, 1] of the same n examples, oldest first; NaN where a head gives no number.
 
     A candidate with a NaN is refused; the champion's count as all wrong. ValueError if the losses are not paired.

@@ -32,7 +32,7 @@ class RecentPast:
     def __len__(self) -> int:
         return len(self._spans)
 
-    def add(self, prediction: str, rows: Rows) -> None:
+    def add(self, prediction: str, rows: Rows, *, line: str = '', site: str = '') -> None:
         """Keep an example's rows; a later truth about the same prediction takes its place, even one without rows."""
         self._drop(prediction)
         count = len(rows.w)
@@ -45,6 +45,9 @@ class RecentPast:
         self._end = last
         if len(self._spans) > self._examples_max:
             self._drop(next(iter(self._spans)))
+
+    def parts(self):
+        return None
 
     def names(self) -> tuple[str, ...]:
         """The prediction ids, oldest first."""

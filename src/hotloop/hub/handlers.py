@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from hotloop.errors import RequestError
+from hotloop.errors import AccessError, RequestError
 from hotloop.hub import intake, shown
 from hotloop.hub.table import Answer, Call, Served
-from hotloop.types import Feedback, Live, Payload, Prediction
+from hotloop.types import Command, Feedback, Live, Payload, Prediction
 
 MSGPACK = "application/msgpack"
 BYTES = "application/octet-stream"
@@ -78,7 +78,7 @@ def events(served: Served, call: Call) -> Answer:
             call.caller.act_as(event.body.observation.line, "line")
             call.caller.act_as(event.body.id.rpartition(":")[0], "prediction")  # ids can be guessed; the first stands
         elif isinstance(event.body, Feedback):
-            call.caller.act_as(event.body.reviewer, "reviewer")
+            _as_reviewer(served, call, event.body)
     return as_json(shown.Offsets(served.record(batch) if batch else []))
 
 
@@ -86,7 +86,7 @@ def feedback(served: Served, call: Call) -> Answer:
     """A verdict. With an Idempotency-Key it may be sent again and counts once."""
     body: Feedback = call.body
     intake.feedback(body)
-    call.caller.act_as(body.reviewer, "reviewer")
+    _as_reviewer(served, call, body)
     if call.key:
         device, sequence = intake.key(call.key)
         call.caller.act_as(device, "device")  # whoever takes another's key first keeps the other's event out
@@ -96,6 +96,39 @@ def feedback(served: Served, call: Call) -> Answer:
     if receipt.known:
         return as_json(shown.Taken(receipt.offset, known=True))
     return as_json(shown.Taken(receipt.offset, known=False, text=_LATER), 202)
+
+
+def _as_reviewer(served: Served, call: Call, body: Feedback) -> None:
+    """AccessError unless the caller may speak as that reviewer: the sealed truth is no operator's to write."""
+    call.caller.act_as(body.reviewer, "reviewer")
+    if body.reviewer == served.config.trust.golden and not call.caller.may("control"):
+        raise AccessError(
+            f"{body.reviewer!r} gives the sealed truth (`trust.golden`): only a role with the permission 'control' may "
+            "speak for it. Use a reviewer's name of your own",
+            known=True,
+        )
+
+
+def command(served: Served, call: Call) -> Answer:
+    """An order: durable first, carried out by the next turns."""
+    order: shown.Order = call.body
+    if order.selection.since is not None:
+        intake.finite(order.selection.since, "since")
+    given = Command(
+        order=order.order,
+        by=call.caller.name,
+        reason=order.reason,
+        version=order.version,
+        selection=order.selection,
+    )
+    words = served.affected(order.selection) if order.order == "unlearn" else "it is carried out by the next turn"
+    return as_json(shown.Ordered(served.command(given).offset, words))
+
+
+def review(served: Served, call: Call) -> Answer:
+    """Where a human should look next."""
+    pieces, passes = served.review(call.params.limit)
+    return as_json(shown.ReviewPage([shown.ShownReview(*piece) for piece in pieces], passes))
 
 
 def put_blob(served: Served, call: Call) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -24,6 +24,7 @@ from hotloop.types import (
     Rederived,
     Region,
     Release,
+    Selection,
     Tier,
 )
 
@@ -153,6 +154,43 @@ class VersionParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A model's version."""
 
     version: Offset
+
+
+class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an engineer orders, and why. See `Command`; `selection` is for "unlearn", `version` for "rollback"."""
+
+    order: Literal["refresh", "consolidate", "promote", "rollback", "freeze", "thaw", "unlearn"]
+    reason: Annotated[str, Meta(max_length=1000)] = ""
+    version: Offset = 0
+    selection: Selection = Selection()
+
+
+class Ordered(msgspec.Struct, frozen=True):
+    """The order is durable at `offset`. `words`: what it means here and now, such as the releases that it affects."""
+
+    offset: int
+    words: str
+
+
+class ReviewParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many pieces."""
+
+    limit: Annotated[int, Meta(ge=1, le=200)] = 20
+
+
+class ShownReview(msgspec.Struct, frozen=True):
+    """A piece to look at: how much it would teach (any unit, higher first), and why it is here."""
+
+    prediction: str
+    value: float
+    reason: str
+
+
+class ReviewPage(msgspec.Struct, frozen=True):
+    """What to look at, best first. `passes`: what may pass without a human, in words."""
+
+    pieces: list[ShownReview]
+    passes: str
 
 
 class DigestParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

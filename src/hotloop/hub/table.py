@@ -11,7 +11,7 @@ import msgspec
 from hotloop.config import LoopConfig
 from hotloop.errors import AccessError, ConfigError
 from hotloop.ports import Channel, Lake, Log, Registry
-from hotloop.types import Event, Feedback, Live, Payload, Prediction, Record
+from hotloop.types import Command, Event, Feedback, Live, Payload, Prediction, Record, Selection
 
 Permission: TypeAlias = Literal["open", "observe", "feedback", "events", "follow", "fetch", "read", "audit", "control"]
 Role: TypeAlias = Literal["operator", "line", "engineer", "admin", "auditor"]
@@ -103,6 +103,18 @@ class Served(Protocol):
 
     def acknowledge(self, *lives: Live) -> None:
         """Lines answer with a version now."""
+        ...
+
+    def command(self, command: Command, /) -> Receipt:
+        """Take an order."""
+        ...
+
+    def affected(self, selection: Selection, /) -> str:
+        """Which releases learned what a selection means, in words."""
+        ...
+
+    def review(self, limit: int, /) -> tuple[list[tuple[str, float, str]], str]:
+        """What to look at, best first: (prediction, value, reason); and what may pass, in words."""
         ...
 
 

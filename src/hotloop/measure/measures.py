@@ -92,6 +92,11 @@ class Measures:
             score = count(outcomes).score
             self._improvements.judged(example.prediction.version, score, record.received_at)
 
+    def stalled(self, examples: int) -> str:
+        """Why more verdicts of the same kind do not help, by the newest `examples`; "" where they do, or who knows."""
+        scores = self._quality.scores()[-examples:]
+        return ceiling(scores) if len(scores) >= examples else ""
+
     def report(self, loop: str, alpha: float = ALPHA) -> Report:
         """All figures of the loop so named, as of the last record, with bands at `alpha`."""
         return Report(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from hotloop.errors import ModelError
 from hotloop.ports import Vertical
@@ -10,37 +11,53 @@ from hotloop.predict.head import unpack_head
 from hotloop.types import Head, Model, Observation, Output, Payload, Prediction, Proposals
 
 
+@dataclass(frozen=True)
+class Current:
+    """What answers: one record, so that a swap is one assignment and no prediction mixes two versions."""
+
+    version: int
+    head: Head
+    vertical: Vertical
+
+
 class Predictor:
     """Predicts with one version at a time. `install` may be called from another thread than `predict`."""
 
     def __init__(self, vertical: Vertical) -> None:
-        self._vertical = vertical
-        # One tuple, so that a swap is one assignment: no prediction mixes two versions.
-        self._current: tuple[int, Head] = (0, vertical.start())
+        self.current = Current(0, vertical.start(), vertical)
 
     @property
     def version(self) -> int:
         """The version it answers with."""
-        return self._current[0]
+        return self.current.version
 
     @property
     def head(self) -> Head:
         """The head it answers with."""
-        return self._current[1]
+        return self.current.head
 
-    def install(self, model: Model) -> bool:
-        """Answer with `model` from now on; False if it is not newer. ModelError if it does not fit."""
+    @property
+    def vertical(self) -> Vertical:
+        """The vertical it answers with, on its backbone."""
+        return self.current.vertical
+
+    def install(self, model: Model, vertical: Vertical | None = None) -> bool:
+        """Answer with `model` from now on; False if it is not newer. ModelError if it does not fit.
+
+        `vertical` is on the model's backbone, where that is another one than answers now.
+        """
         if model.version <= self.version:
             return False
-        if model.backbone != self._vertical.backbone:
+        vertical = vertical or self.vertical
+        if model.backbone != vertical.backbone:
             raise ModelError(
                 f"version {model.version} was learned on backbone {model.backbone[:12] or 'none'}, and this one is "
-                f"{self._vertical.backbone[:12] or 'none'}: give lines and hub the same start model, and a new start "
+                f"{vertical.backbone[:12] or 'none'}: give lines and hub the same start model, and a new start "
                 f"model a new store.folder. It stays at version {self.version}"
             )
-        if model.recipe != self._vertical.recipe:
+        if model.recipe != vertical.recipe:
             raise ModelError(
-                f"version {model.version} was made by {model.recipe!r}, this line has {self._vertical.recipe!r}: give "
+                f"version {model.version} was made by {model.recipe!r}, this line has {vertical.recipe!r}: give "
                 f"both the same settings ([learn] seed, and the vertical's own). It stays at version {self.version}"
             )
         head = unpack_head(model.head)
@@ -49,7 +66,7 @@ class Predictor:
                 f"version {model.version} has a head for {head.weights.shape[0]} features, "
                 f"but this line's backbone gives {self.head.weights.shape[0]}: it stays at version {self.version}"
             )
-        self._current = (model.version, head)
+        self.current = Current(model.version, head, vertical)
         return True
 
     def predict(
@@ -59,17 +76,20 @@ class Predictor:
 
         `now` is asked after the backbone has run: that is most of the wait.
         """
-        proposals = self._vertical.propose(payload)
-        return self.answer(key, observation, proposals, now())
+        current = self.current
+        proposals = current.vertical.propose(payload)
+        return self.answer(key, observation, proposals, now(), current)
 
-    def answer(self, key: str, observation: Observation, proposals: Proposals, at: float) -> Prediction:
-        """The prediction for proposals that were made before (by a backbone elsewhere, or in a replay)."""
-        version, head = self._current
-        outputs = self._vertical.answer(proposals, head)
+    def answer(
+        self, key: str, observation: Observation, proposals: Proposals, at: float, current: Current | None = None
+    ) -> Prediction:
+        """The prediction for proposals that were made before, by the backbone of `current` (None: of what answers now)."""
+        current = current or self.current
+        outputs = current.vertical.answer(proposals, current.head)
         return Prediction(
             id=key,
             observation=observation,
-            version=version,
+            version=current.version,
             outputs=outputs,
             confidence=confidence(outputs),
             proposals=proposals,

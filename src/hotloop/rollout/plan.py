@@ -24,7 +24,7 @@ def next_release(model: Model, judgement: Judgement | None) -> Release:
         raise ModelError(f"version {model.version} does not rise above {model.parent}; it was not released")
     if judgement is None and model.tier != "start":
         raise ModelError(f"version {model.version} was not judged; only a loop's first model may go out so")
-    if judgement is not None and judgement.decision != "promote":
+    if judgement is not None and judgement.decision not in ("promote", "rollback"):
         raise ModelError(
             f"version {model.version} was not promoted ({judgement.reason}); it was not released"
         )

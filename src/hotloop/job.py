@@ -1,0 +1,98 @@
+"""A training job as a folder: what a slower tier is given, and what it gives back. The core writes it, a vertical trains.
+
+    FOLDER/job.msgpack        `Job`: the examples, the settings, the time it may take
+    FOLDER/bundle.bin         the backbone to begin at
+    FOLDER/blobs/DIGEST       the pictures (or whatever was sensed) of the examples, and their references
+    FOLDER/progress.json      `Progress`, replaced in one step as it goes on
+    FOLDER/...                whatever the trainer needs to go on after a stop: the same command on the same folder resumes
+    FOLDER/result.bin         the new backbone's bundle, and
+    FOLDER/features.msgpack   `Rederivation`: every example's proposals on it. Both are there when `done` is in progress.json
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from hotloop.errors import ModelError
+from hotloop.types import Example, Rederivation, digest
+
+Role = Literal["train", "judge", "golden"]
+
+
+class JobExample(msgspec.Struct, frozen=True):
+    """A verified example and what it is for: only "train" may be trained on; all are re-derived."""
+
+    example: Example
+    role: Role
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a trainer may depend on. `tables` are the verticals' own tables of loop.toml."""
+
+    tier: Literal["refresh", "consolidate"]
+    reason: str
+    backbone: str  # digest of bundle.bin
+    tables: dict[str, dict[str, Any]]
+    base: str  # the folder from which relative paths in `tables` are seen
+    examples: tuple[JobExample, ...]  # oldest first
+    trained_to: int  # offset of the log
+    seed: int
+    minutes_max: float
+    threads: int
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a job is. `share` is 0 to 1 of all of it; `text` says what it does, or why it failed."""
+
+    state: Literal["running", "done", "failed"]
+    share: float
+    text: str
+
+
+def write_job(folder: Path, job: Job, bundle: bytes) -> None:
+    """Lay the job's own files; the blobs are laid by whoever has them (`blob_path`)."""
+    (folder / "blobs").mkdir(parents=True, exist_ok=True)
+    (folder / "bundle.bin").write_bytes(bundle)
+    (folder / "job.msgpack").write_bytes(msgspec.msgpack.encode(job))
+
+
+def read_job(folder: Path) -> Job:
+    """The job of a folder. ModelError if it is none, or its bundle is not the one it names."""
+    try:
+        job = msgspec.msgpack.decode((folder / "job.msgpack").read_bytes(), type=Job)
+        bundle = (folder / "bundle.bin").read_bytes()
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ModelError(f"{folder} is no training job: {error}") from error
+    if digest(bundle) != job.backbone:
+        raise ModelError(f"{folder}/bundle.bin is not the backbone that the job names: start the job anew")
+    return job
+
+
+def blob_path(folder: Path, name: str) -> Path:
+    """Where the bytes of a digest are."""
+    return folder / "blobs" / name
+
+
+def say(folder: Path, progress: Progress) -> None:
+    """Replace progress.json in one step."""
+    beside = folder / "progress.new"
+    beside.write_bytes(msgspec.json.encode(progress))
+    beside.replace(folder / "progress.json")
+
+
+def told(folder: Path) -> Progress:
+    """How far the job is; not begun if nothing was said yet."""
+    try:
+        return msgspec.json.decode((folder / "progress.json").read_bytes(), type=Progress)
+    except (OSError, msgspec.MsgspecError):
+        return Progress(state="running", share=0.0, text="starting")
+
+
+def finish(folder: Path, bundle: bytes, features: Rederivation) -> None:
+    """Write what the job came to, then say that it is done."""
+    (folder / "result.bin").write_bytes(bundle)
+    (folder / "features.msgpack").write_bytes(msgspec.msgpack.encode(features))
+    say(folder, Progress(state="done", share=1.0, text=f"{len(features.proposals)} examples on the new backbone"))

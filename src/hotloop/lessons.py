@@ -1,0 +1,288 @@
+"""From what was joined to what may be learned: struck words, the seal, trust in reviewers, and the features of the
+backbone that answers now.
+
+The joiner says how an example changed from its last state. The learner may hold another state of it: words that were
+unlearned, reviewers who are not trusted, golden pieces that are never learned, predictions of another backbone. Lessons
+keeps the difference, so that every change goes from what the learner holds to what it should hold. Pure: no clock, no disk.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from hotloop.config import LoopConfig
+from hotloop.errors import HotloopError
+from hotloop.feedback.trust import Trust, TrustState
+from hotloop.gate.loss import piece_loss
+from hotloop.gate.sealed import Sealed, SealedState
+from hotloop.measure.tally import count
+from hotloop.ports import Vertical
+from hotloop.types import Change, Example, Feedback, Head, Output, Prediction, Proposals, Rows, rederived
+
+_ACTIVE_WORDS = 64  # newest words by which reviewers count as at work
+
+
+class LessonsState(msgspec.Struct, frozen=True):
+    """Lessons as a record. Features are kept by the digests of the blobs that hold them."""
+
+    backbones: list[tuple[int, str]]
+    blobs: list[str]
+    exceptions: dict[str, Example | None]
+    waiting: dict[str, tuple[int, Example]]
+    seconds: list[str]
+    struck: list[tuple[str, str, Feedback]]
+    heard: int
+    active: dict[str, int]
+    sealed: SealedState
+    trust: TrustState
+    floors: dict[str, float]
+
+
+@dataclass(frozen=True)
+class View:
+    """What an example is seen with: the vertical and head that answer now, and the rows that it would teach."""
+
+    vertical: Vertical
+    champion: Head
+    rows: Callable[[Example], Rows]
+
+
+class Lessons:
+    """What the learner holds of each prediction where it is not simply what was joined."""
+
+    def __init__(self, config: LoopConfig, backbone: str) -> None:
+        self._config = config
+        self.sealed = Sealed(config.gate)
+        self.trust = Trust(config.trust)
+        self.blobs: list[str] = []  # digests of the re-derivations that `features` came from
+        self.features: dict[str, Proposals] = {}  # on the backbone that answers now, of predictions of others
+        self.waiting: dict[str, tuple[int, Example]] = {}  # verified, and seen by another backbone only
+        self.seconds: dict[str, None] = {}  # predictions that wait for a second opinion
+        self._backbones = [(0, backbone)]  # from which version on which backbone answered
+        self._exceptions: dict[str, Example | None] = {}
+        self._struck: dict[tuple[str, str], Feedback] = {}
+        self._heard = 0  # words
+        self._active: dict[str, int] = {}  # by reviewer: which word was the last of theirs
+        self._floors: dict[str, float] = {}  # of golden pieces: the loss of the head that answered when each first came
+
+    @property
+    def backbone(self) -> str:
+        """The digest of the backbone that answers now."""
+        return self._backbones[-1][1]
+
+    def backbone_of(self, prediction: Prediction) -> str:
+        """The backbone whose features a prediction carries."""
+        place = bisect_right(self._backbones, prediction.version, key=lambda one: one[0]) - 1
+        return self._backbones[max(place, 0)][1]
+
+    def answered_by(self, version: int, backbone: str) -> None:
+        """From `version` on another backbone answers; what was seen by others has to be seen by it."""
+        self._backbones.append((version, backbone))
+        self.features, self.blobs = {}, []
+        self.waiting = {}
+        self._exceptions = {}
+        self.sealed = Sealed(self._config.gate)
+
+    def take(self, change: Change, view: View) -> Change | None:
+        """The change from what is learned to what may be learned; None where that is no change, or has to wait."""
+        example = change.after
+        assert example is not None, "a word is never unsaid"
+        self._hear(change.before, example, view)
+        return self.again(change.offset, example, view, before=change.before)
+
+    def again(self, offset: int, example: Example, view: View, before: Example | None) -> Change | None:
+        """As `take`, of an example of which nothing new was said, but whose words count otherwise now."""
+        name = example.prediction.id
+        held = self.held(name, before)
+        if self._elsewhere(example.prediction):
+            self.waiting[name] = (offset, example)
+            return None
+        here = self.default(example)
+        assert here is not None, "it was seen by the backbone that answers now"
+        wanted = self._wanted(here, view)
+        if wanted is here:
+            self._exceptions.pop(name, None)
+        else:
+            self._exceptions[name] = wanted
+        return None if held is None and wanted is None else Change(offset, held, wanted)
+
+    def held(self, name: str, joined: Example | None) -> Example | None:
+        """What the learner holds of a prediction, whose last joined state was `joined`."""
+        return self._exceptions[name] if name in self._exceptions else self.default(joined)
+
+    def holds(self, name: str, example: Example | None) -> None:
+        """Say what the learner holds of a prediction, for whoever changed it."""
+        self._exceptions[name] = example
+
+    def default(self, joined: Example | None) -> Example | None:
+        """What is learned of an example of which there is nothing special."""
+        if joined is None or self.backbone_of(joined.prediction) == self.backbone:
+            return joined
+        proposals = self.features.get(joined.prediction.id)
+        if proposals is None:
+            return None
+        return msgspec.structs.replace(joined, prediction=rederived(joined.prediction, proposals))
+
+    def seen(self, features: dict[str, Proposals], blob: str) -> list[tuple[int, Example]]:
+        """What the backbone that answers now proposes for predictions of others; the examples that waited for it."""
+        self.blobs.append(blob)
+        ready = []
+        for name, proposals in features.items():
+            self.features[name] = proposals
+            if name in self.waiting:
+                self._exceptions[name] = self._exceptions.get(name)  # nothing of it is learned yet
+                ready.append(self.waiting.pop(name))
+        return ready
+
+    def strike(self, name: str, word: Feedback) -> None:
+        """A word counts no more, until its reviewer says something else of that prediction."""
+        self._struck[name, word.reviewer] = word
+
+    def reviewers(self) -> int:
+        """How many reviewers are at work."""
+        return len(self._active)
+
+    def keep(self, now: Lessons, version: int) -> None:
+        """Take over what does not go back when a model does under a new version: whom to trust, which words were struck,
+        the floors, and which backbone answered when.
+        """
+        self.trust, self._struck, self._floors = now.trust, now._struck, now._floors
+        self._heard, self._active = now._heard, now._active
+        self._backbones = [*now._backbones, (version, self.backbone)]
+
+    def _elsewhere(self, prediction: Prediction) -> bool:
+        return self.backbone_of(prediction) != self.backbone and prediction.id not in self.features
+
+    def _wanted(self, here: Example, view: View) -> Example | None:
+        """What may be learned of an example as this backbone sees it; None if nothing may."""
+        name = here.prediction.id
+        self.seconds.pop(name, None)
+        words = [w for w in here.feedback if self._struck.get((name, w.reviewer)) != w]
+        if golden := [w for w in words if w.reviewer == self._config.trust.golden]:
+            self._seal(msgspec.structs.replace(here, feedback=tuple(golden), weights=()), view)
+            return None
+        if self._covered(here.prediction):
+            return None
+        weights = [self.trust.standing(w.reviewer).weight for w in words]
+        kept = [(word, weight) for word, weight in zip(words, weights, strict=True) if weight > 0]
+        if not kept or self._needs_second(here, kept, view):
+            return None
+        if len(kept) == len(here.feedback) and all(weight == 1.0 for _, weight in kept):
+            return here
+        return Example(here.prediction, tuple(word for word, _ in kept), tuple(weight for _, weight in kept))
+
+    def _covered(self, prediction: Prediction) -> bool:
+        """Whether a golden piece is the same, or nearly."""
+        if not len(self.sealed):
+            return False
+        return bool(self.sealed.covers(prediction.observation.digest, prediction.proposals.array()))
+
+    def _seal(self, truth: Example, view: View) -> None:
+        """Put a golden piece under seal. Its floor is the loss of the head that answers when it first comes."""
+        rows = view.rows(truth)
+        floor = self._floors.setdefault(truth.prediction.id, piece_loss(rows, view.champion))
+        self.sealed.add(truth.prediction, rows, floor)
+
+    def _hear(self, before: Example | None, after: Example, view: View) -> None:
+        """Tell trust what the new words agree with."""
+        known = () if before is None else before.feedback
+        golden = [word for word in after.feedback if word.reviewer == self._config.trust.golden]
+        fresh = [word for word in after.feedback if word not in known and word not in golden]
+        for word in fresh:
+            self._at_work(word.reviewer)
+            for truth in golden:
+                self.trust.saw(word.reviewer, "gold", agreement(word, truth, after.prediction, view.vertical))
+            for other in after.feedback:
+                if other.reviewer != word.reviewer and other not in golden:
+                    alike = agreement(word, other, after.prediction, view.vertical)
+                    self.trust.saw(word.reviewer, "peer", alike)
+                    self.trust.saw(other.reviewer, "peer", alike)
+            if self.reviewers() > 1 and (here := self.default(after)) is not None:
+                clash = self._contradicts(msgspec.structs.replace(here, feedback=(word,), weights=()), view)
+                self.trust.saw(word.reviewer, "champion", 0.0 if clash else 1.0)
+        if golden and golden != [word for word in known if word in golden]:  # the truth came after the words
+            for word in after.feedback:
+                if word not in golden and word not in fresh:
+                    alike = agreement(word, golden[0], after.prediction, view.vertical)
+                    self.trust.saw(word.reviewer, "gold", alike)
+
+    def _at_work(self, reviewer: str) -> None:
+        self._heard += 1
+        self._active[reviewer] = self._heard
+        if self._heard % _ACTIVE_WORDS == 0:
+            self._active = {name: at for name, at in self._active.items() if at > self._heard - _ACTIVE_WORDS}
+
+    def _contradicts(self, example: Example, view: View) -> bool:
+        """Whether the words of an example say the opposite of what the champion is sure of."""
+        rows = view.rows(example)
+        if not len(rows.w):
+            return False
+        scores = (rows.x @ view.champion.weights[:, : rows.y.shape[1]]).clip(0.0, 1.0)
+        return bool(abs(rows.y - scores).max() >= self._config.trust.sure)
+
+    def _needs_second(self, here: Example, kept: list[tuple[Feedback, float]], view: View) -> bool:
+        """Whether what is said has to wait for another reviewer's word."""
+        if len({word.reviewer for word, _ in kept}) > 1 or self.reviewers() < 2:
+            return False
+        word = kept[0][0]
+        clash = self._contradicts(msgspec.structs.replace(here, feedback=(word,), weights=()), view)
+        wanted = self.trust.needs_second(
+            word.reviewer, 0.0 if clash else 1.0, sure=clash, words=1, active_reviewers=self.reviewers()
+        )
+        if wanted:
+            self.seconds[here.prediction.id] = None
+        return wanted
+
+    def state(self) -> LessonsState:
+        """What `restore` needs."""
+        return LessonsState(
+            backbones=list(self._backbones),
+            blobs=list(self.blobs),
+            exceptions=dict(self._exceptions),
+            waiting=dict(self.waiting),
+            seconds=list(self.seconds),
+            struck=[(name, reviewer, word) for (name, reviewer), word in self._struck.items()],
+            heard=self._heard,
+            active=dict(self._active),
+            sealed=self.sealed.state(),
+            trust=self.trust.state(),
+            floors=dict(self._floors),
+        )
+
+    def restore(self, state: LessonsState, features: Iterable[dict[str, Proposals]]) -> None:
+        """Become what `state` was; `features` are those of its blobs, in order."""
+        self._backbones, self.blobs = list(state.backbones), list(state.blobs)
+        self.features = {}
+        for part in features:
+            self.features |= part
+        self._exceptions, self.waiting = dict(state.exceptions), dict(state.waiting)
+        self.seconds = dict.fromkeys(state.seconds)
+        self._struck = {(name, reviewer): word for name, reviewer, word in state.struck}
+        self._heard, self._active, self._floors = state.heard, dict(state.active), dict(state.floors)
+        self.sealed.restore(state.sealed)
+        self.trust.restore(state.trust)
+
+
+def agreement(word: Feedback, other: Feedback, prediction: Prediction, vertical: Vertical) -> float:
+    """How far two words say the same of a prediction: hits among all that either says is there (Jaccard), in [0, 1]."""
+    try:
+        told = vertical.outcomes(as_outputs(word, prediction), Example(prediction, (other,)))
+    except HotloopError:
+        return 1.0  # it cannot be said; nobody is blamed
+    return count(told).score
+
+
+def as_outputs(word: Feedback, prediction: Prediction) -> tuple[Output, ...]:
+    """What a reviewer says is there, in the form in which a model says it."""
+    said = []
+    for claim in word.claims:
+        of = None
+        if claim.output is not None and 0 <= claim.output < len(prediction.outputs):
+            of = prediction.outputs[claim.output]
+        if claim.label is not None:
+            said.append(Output(claim.label, 1.0, claim.region or (of.region if of else None), -1))
+    return tuple(said)

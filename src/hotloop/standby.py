@@ -1,0 +1,103 @@
+"""The state to go back to, and the test of whether to: what answers now against what answered before, on the same pieces.
+
+A checkpoint is kept before a slower tier's model goes out, and every `rollout.checkpoint_examples` verified pieces. Each
+piece verified since is judged twice before its verdict is learned: by the head that answers now and by the checkpoint's.
+Where the checkpoint has another backbone, its features come later (`Rederived`); until then the present loss waits.
+Pure: no clock, no disk.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from hotloop.config import RolloutConfig
+from hotloop.errors import InputError, ModelError
+from hotloop.learned import LearnedState
+from hotloop.measure.tally import count
+from hotloop.ports import Vertical
+from hotloop.predict import unpack_head
+from hotloop.rollout.watch import Watch, WatchState
+from hotloop.types import Example, Head, Proposals, rederived
+
+_PENDING_MAX = 2000  # pieces that wait for the former backbone's features
+
+
+class StandbyState(msgspec.Struct, frozen=True):
+    """Standby as a record."""
+
+    version: int
+    offset: int
+    learned: LearnedState
+    watch: WatchState
+    pending: dict[str, tuple[float, Example]]
+
+
+class Standby:
+    """A former state, ready to come back."""
+
+    def __init__(self, config: RolloutConfig, version: int, offset: int, learned: LearnedState, vertical: Vertical) -> None:
+        """The state that `version` had learned up to `offset`; `vertical` is on its backbone."""
+        self.version, self.offset, self.learned = version, offset, learned
+        self.vertical, self.head = vertical, unpack_head(learned.champion)
+        self.watch = Watch(config.watch_tolerance, config.watch_alpha)
+        self._config = config
+        self._pending: dict[str, tuple[float, Example]] = {}
+
+    @property
+    def backbone(self) -> str:
+        """The backbone of the former state."""
+        return self.learned.lessons.backbones[-1][1]
+
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        """Verified pieces that the former backbone has to look at."""
+        return tuple(example for _, example in self._pending.values())
+
+    @property
+    def due(self) -> bool:
+        """Whether the present state has been watched for long enough to become the one to go back to."""
+        return self.watch.count >= self._config.checkpoint_examples and not self.watch.alarm
+
+    def compare(self, now: float, former: float) -> None:
+        """A verified piece: its loss by what answers now, and by the former state."""
+        self.watch.add(now, former)
+
+    def wait(self, example: Example, now: float) -> None:
+        """A verified piece whose features the former backbone has not given yet."""
+        self._pending[example.prediction.id] = (now, example)
+        if len(self._pending) > _PENDING_MAX:
+            del self._pending[next(iter(self._pending))]
+
+    def seen(self, features: dict[str, Proposals]) -> None:
+        """The former backbone's features have come: compare what waited for them."""
+        for name, proposals in features.items():
+            if name in self._pending:
+                now, example = self._pending.pop(name)
+                moved = msgspec.structs.replace(example, prediction=rederived(example.prediction, proposals))
+                former = answer_loss(self.vertical, moved, self.head)
+                if former is not None:
+                    self.compare(now, former)
+
+    def state(self) -> StandbyState:
+        """What `of` needs."""
+        return StandbyState(self.version, self.offset, self.learned, self.watch.state(), dict(self._pending))
+
+    @classmethod
+    def of(cls, state: StandbyState, config: RolloutConfig, vertical: Vertical) -> Standby:
+        """What `state` was; `vertical` is on its backbone."""
+        standby = cls(config, state.version, state.offset, state.learned, vertical)
+        standby.watch.restore(state.watch)
+        standby._pending = dict(state.pending)
+        return standby
+
+
+def answer_loss(vertical: Vertical, example: Example, head: Head) -> float | None:
+    """1 less the share of hits among all that the head says or that is there: what nothing was proposed for counts too.
+
+    None if it cannot be said.
+    """
+    try:
+        outcomes = vertical.outcomes(vertical.answer(example.prediction.proposals, head), example)
+    except (InputError, ModelError):
+        return None
+    return 1.0 - count(outcomes).score if outcomes else None
