@@ -13,8 +13,21 @@ import pytest
 
 from hotloop.errors import DiskFullError
 from hotloop.hub.routes import ROUTES
+from hotloop.hub.shown import Order
 from hotloop.hub.table import Route
-from hotloop.types import Claim, Event, Feedback, Live, Notice, Observation, Output, Prediction, Proposals, digest
+from hotloop.types import (
+    Claim,
+    Event,
+    Feedback,
+    Live,
+    Notice,
+    Observation,
+    Output,
+    Prediction,
+    Proposals,
+    Selection,
+    digest,
+)
 
 WORDS: list[Any] = [
     "",
@@ -93,6 +106,7 @@ BODIES: dict[str, Any] = {
     "/v1/feedback": VERDICT,
     "/v1/blobs": "kept",
     "/v1/live": [Live(line="line-1", version=1)],
+    "/v1/commands": Order(order="unlearn", reason="why", version=1, selection=Selection(reviewer="ann", since=1.0)),
 }
 PLAIN = {path: msgspec.to_builtins(body) for path, body in BODIES.items()}
 # There is little to get wrong in a route without parameters and body, and reports take long to compute.

@@ -50,6 +50,7 @@ def body_of(route: Route, line: str) -> bytes:
         "/v1/feedback": Feedback(prediction=f"{line}:1", reviewer=line, claims=()),
         "/v1/blobs": "kept",
         "/v1/live": [Live(line=line, version=1)],
+        "/v1/commands": {"order": "freeze"},
     }
     return msgspec.json.encode(bodies[route.path]) if route.takes else b""
 

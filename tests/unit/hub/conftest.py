@@ -19,6 +19,7 @@ from hotloop.hub.auth import Credential, Keyring
 from hotloop.hub.table import ROLES
 from hotloop.store.channel import LocalChannel
 from hotloop.types import (
+    Command,
     Event,
     Feedback,
     Live,
@@ -29,6 +30,7 @@ from hotloop.types import (
     Prediction,
     Proposals,
     Record,
+    Selection,
     digest,
 )
 
@@ -161,6 +163,16 @@ class FakeEngine:
 
     def report(self) -> Snapshot:
         return Snapshot(1, self.log.last())
+
+    def command(self, command: Command) -> Receipt:
+        self.sequence += 1
+        return Receipt(self.record([Event("hub", self.sequence, command)])[0], known=True)
+
+    def affected(self, selection: Selection) -> str:
+        return f"what {selection.reviewer} taught"
+
+    def review(self, limit: int) -> tuple[list[tuple[str, float, str]], str]:
+        return [("line-1:1", 0.5, "unsure")][:limit], "nothing may pass yet"
 
     def acknowledge(self, *lives: Live) -> None:
         for live in lives:

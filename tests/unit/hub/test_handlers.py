@@ -271,3 +271,44 @@ def test_an_answer_is_json(call: Any) -> None:
     assert (as_json({"a": 1}, 201).status, as_json([1]).body) == (201, b"[1]")
     with pytest.raises(RequestError):
         elsewhere(None, Call(NOBODY, None))  # type: ignore[arg-type]
+
+
+def test_an_order_is_logged_with_who_gave_it(call, engine):
+    """It is durable when it is answered; the answer says what it means."""
+    body = b'{"order": "unlearn", "reason": "he guessed", "selection": {"reviewer": "bob"}}'
+    reply = call("POST", "/v1/commands", body, role="engineer", content_type="application/json")
+    assert (reply.status, reply.json()["words"]) == (200, "what bob taught")
+    order = engine.log.records[reply.json()["offset"] - 1].event.body
+    assert (order.order, order.by, order.reason, order.selection.reviewer) == ("unlearn", "engineer", "he guessed", "bob")
+    assert "audit" in engine.log.records[-1].event.body.subject
+
+
+@pytest.mark.parametrize("role", ["operator", "line", "auditor"])
+def test_only_who_may_control_gives_orders(call, role):
+    """Whoever verifies cannot also decide what answers."""
+    assert call("POST", "/v1/commands", b'{"order": "freeze"}', role=role, content_type="application/json").status == 403
+
+
+@pytest.mark.parametrize("body", [b'{"order": "explode"}', b'{"order": "unlearn", "selection": {"since": 1e999}}', b"{}"])
+def test_an_order_that_cannot_be_is_refused(call, body):
+    """Unknown orders and times that are none."""
+    assert call("POST", "/v1/commands", body, role="admin", content_type="application/json").status in (400, 422)
+
+
+def test_the_sealed_truth_is_not_for_operators(call, engine):
+    """The golden reviewer's word judges models: only a role that may control speaks for it, in either route."""
+    golden = Feedback(prediction="line-1:1", reviewer="golden", claims=())
+    body = msgspec.json.encode(golden)
+    assert call("POST", "/v1/feedback", body, role="operator", content_type="application/json").status == 403
+    assert call("POST", "/v1/feedback", body, role="admin", content_type="application/json").status == 202
+    events = msgspec.json.encode([Event("line-1", 1, golden)])
+    assert call("POST", "/v1/events", events, role="line", content_type="application/json").status == 403
+    assert call("POST", "/v1/events", events, role="admin", content_type="application/json").status == 200
+
+
+def test_the_review_order_is_shown(call):
+    """Best first, as many as asked for, and what may pass."""
+    page = call("GET", "/v1/review?limit=5", role="operator").json()
+    assert page == {
+        "pieces": [{"prediction": "line-1:1", "value": 0.5, "reason": "unsure"}], "passes": "nothing may pass yet"
+    }  # fmt: skip
