@@ -26,7 +26,7 @@ from rich.progress import track
 from hotloop.errors import ModelError
 from hotloop.learn.moments import Moments
 from hotloop.types import Floats, Rows
-from hotloop.verticals.inspection.classifier import Backbone, backbone, expand
+from hotloop.verticals.inspection.classifier import Backbone, backbone, expand, start_bundle
 from hotloop.verticals.inspection.labels import LabelSet, read_labels
 
 TRAIN_SHARE = 0.7
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out"))
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    features, truth = look(read_labels(given.data), backbone(given.backbone))
+    features, truth = look(read_labels(given.data), backbone(start_bundle(given.backbone)))
     table = run(expand(features), truth, given.seed)
     given.out.mkdir(parents=True, exist_ok=True)
     name = "lite0" if given.backbone else "shipped"

@@ -359,6 +359,7 @@ class Engine:
             parent=self.model.version,
             tier=update.tier,
             backbone=self.lineage.vertical.backbone,
+            recipe=self.lineage.vertical.recipe,
             head=pack_head(update.head),
             learned_to=self.lineage.offset,
             at=now,

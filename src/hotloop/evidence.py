@@ -3,7 +3,7 @@
 A test or an interval of the usual kind is right at one number of examples, fixed beforehand. A loop looks
 all the time. Everything here is *anytime-valid*: the chance of being wrong at any look is at most alpha.
 
-    e-value of "this got worse"       WorseTest, e_value_worse, e_value_worse_peak
+    e-value of "this got worse"       WorseTest, e_value_worse, e_value_worse_peak, e_values_worse
     band of a mean in [0, 1]          RunningInterval, confidence_sequence
     band of a difference of means     RunningDifference, difference_sequence, difference_interval
     band of a share (hits of total)   share_interval, share_intervals, share_difference
@@ -70,6 +70,16 @@ def e_value_worse(differences: ArrayLike, tolerance: float) -> float:
     """
     path = _worse_path(differences, tolerance)
     return float(path[-1])
+
+
+def e_values_worse(differences: ArrayLike, masks: ArrayLike, tolerance: float) -> Floats:
+    """`e_value_worse` of k parts of the differences (n,) at once: masks (k, n) say which are in each; (k,)."""
+    _check(tolerance, 0.0, 1.0, "tolerance")
+    d = _bounded(differences, -1.0, 1.0, "differences")
+    steps = np.log1p(np.outer(d - tolerance, BETS / (1.0 + tolerance)))
+    log_capital = np.asarray(masks, np.float64) @ steps
+    values: Floats = np.exp(np.minimum(log_capital, _LOG_MAX)).mean(axis=1)
+    return values
 
 
 def e_value_worse_peak(differences: ArrayLike, tolerance: float) -> float:

@@ -23,7 +23,7 @@ from hotloop.gate.loss import piece_loss
 from hotloop.join import Joiner
 from hotloop.learned import Learned, LearnedState, Reach, Records, as_released, finite, of_backbone, revived
 from hotloop.ports import Vertical
-from hotloop.standby import Standby, StandbyState, answer_loss
+from hotloop.standby import Former, Standby, StandbyState, answer_loss
 from hotloop.steps import Alarm, Distrust, Step, Update, reviewer_of, step
 from hotloop.types import Candidate, Change, Command, Example, Head, Judgement, Record, Rederived, digest
 
@@ -91,7 +91,7 @@ class Lineage:
         self.frozen = False  # by command: no model changes
         self.verified = 0  # examples verified since the last refresh
         self.kept: Candidate | None = None  # what the gate held, for `promote`
-        self.standby = Standby(config.rollout, 1, 0, self.now.state(), vertical)
+        self.standby = Standby(config.rollout, Former(1, 0, self.now.state()), vertical)
         self._joiner = Joiner(config.join, load)
         self._lap = lap
         self._pending: list[Change] = []
@@ -222,8 +222,11 @@ class Lineage:
 
     def checkpoint(self) -> None:
         """Keep the present state as the one to go back to, and watch anew."""
-        learned = self.now.state()
-        self.standby = Standby(self.config.rollout, self.version, self.offset, learned, self.vertical)
+        self.watch_from(Former(self.version, self.offset, self.now.state()), self.vertical)
+
+    def watch_from(self, former: Former, vertical: Vertical) -> None:
+        """Begin another watch, against a former state."""
+        self.standby = Standby(self.config.rollout, former, vertical, self.standby.number + 1)
 
     def _group(self, recorded: Judgement | None) -> Update | None:
         """The verdicts that wait, as one group."""
@@ -306,7 +309,7 @@ class Lineage:
             reason = "the candidate's weights are not finite"
             return Finding("refuse", reason, len(recent), 1.0, float("inf"))
         champion, challenger = recent.losses(self.champion, candidate)
-        finding = judge(champion, challenger, self.config.gate, recent.parts())
+        finding = judge(champion, challenger, self.config.gate, recent.parts(self.champion.labels))
         if finding.decision == "promote" and len(self.now.lessons.sealed):
             floor = self.now.lessons.sealed.floor(candidate)
             return finding if floor.decision == "promote" else floor
@@ -335,7 +338,7 @@ class Lineage:
         if state.offset > offset_max:
             raise ModelError(f"the snapshot is of offset {state.offset}, the log ends at {offset_max}")
         learned = Learned.of(state.learned, self.start, self.config, self.reach)
-        former = revived(self.start, state.standby.learned.lessons.backbones[-1][1], self.reach)
+        former = revived(self.start, state.standby.former.learned.lessons.backbones[-1][1], self.reach)
         self.now, self.standby = learned, Standby.of(state.standby, self.config.rollout, former)
         self.offset, self.version, self.frozen = state.offset, state.version, state.frozen
         self.verified, self.kept, self._deferred = state.verified, state.kept, list(state.deferred)

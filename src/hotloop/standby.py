@@ -1,7 +1,8 @@
 """The state to go back to, and the test of whether to: what answers now against what answered before, on the same pieces.
 
-A checkpoint is kept before a slower tier's model goes out, and every `rollout.checkpoint_examples` verified pieces. Each
-piece verified since is judged twice before its verdict is learned: by the head that answers now and by the checkpoint's.
+A checkpoint is kept before a slower tier's model goes out, and when what answers now is proven better than the last one, but
+not before `rollout.checkpoint_examples` verified pieces: so a loop at rest starts no watch after watch, each of which could
+err. A piece verified since is judged twice before its verdict is learned: by the head that answers now and by the checkpoint's.
 Where the checkpoint has another backbone, its features come later (`Rederived`); until then the present loss waits.
 Pure: no clock, no disk.
 """
@@ -16,18 +17,26 @@ from hotloop.learned import LearnedState
 from hotloop.measure.tally import count
 from hotloop.ports import Vertical
 from hotloop.predict import unpack_head
-from hotloop.rollout.watch import Watch, WatchState
+from hotloop.rollout import Watch, spent
+from hotloop.rollout.watch import WatchState
 from hotloop.types import Example, Head, Proposals, rederived
 
 _PENDING_MAX = 2000  # pieces that wait for the former backbone's features
 
 
-class StandbyState(msgspec.Struct, frozen=True):
-    """Standby as a record."""
+class Former(msgspec.Struct, frozen=True):
+    """What `version` had learned, up to `offset`."""
 
     version: int
     offset: int
     learned: LearnedState
+
+
+class StandbyState(msgspec.Struct, frozen=True):
+    """Standby as a record."""
+
+    former: Former
+    number: int
     watch: WatchState
     pending: dict[str, tuple[float, Example]]
 
@@ -35,18 +44,18 @@ class StandbyState(msgspec.Struct, frozen=True):
 class Standby:
     """A former state, ready to come back."""
 
-    def __init__(self, config: RolloutConfig, version: int, offset: int, learned: LearnedState, vertical: Vertical) -> None:
-        """The state that `version` had learned up to `offset`; `vertical` is on its backbone."""
-        self.version, self.offset, self.learned = version, offset, learned
-        self.vertical, self.head = vertical, unpack_head(learned.champion)
-        self.watch = Watch(config.watch_tolerance, config.watch_alpha)
+    def __init__(self, config: RolloutConfig, former: Former, vertical: Vertical, number: int = 1) -> None:
+        """`vertical` is on the former state's backbone; `number`: the how manieth watch of this loop it is."""
+        self.former, self.number = former, number
+        self.vertical, self.head = vertical, unpack_head(former.learned.champion)
+        self.watch = Watch(config.watch_tolerance, spent(config.watch_alpha, number))
         self._config = config
         self._pending: dict[str, tuple[float, Example]] = {}
 
     @property
     def backbone(self) -> str:
         """The backbone of the former state."""
-        return self.learned.lessons.backbones[-1][1]
+        return self.former.learned.lessons.backbones[-1][1]
 
     @property
     def examples(self) -> tuple[Example, ...]:
@@ -55,8 +64,8 @@ class Standby:
 
     @property
     def due(self) -> bool:
-        """Whether the present state has been watched for long enough to become the one to go back to."""
-        return self.watch.count >= self._config.checkpoint_examples and not self.watch.alarm
+        """Whether the present state has shown itself better, and so becomes the one to go back to."""
+        return self.watch.count >= self._config.checkpoint_examples and self.watch.better and not self.watch.alarm
 
     def compare(self, now: float, former: float) -> None:
         """A verified piece: its loss by what answers now, and by the former state."""
@@ -80,12 +89,12 @@ class Standby:
 
     def state(self) -> StandbyState:
         """What `of` needs."""
-        return StandbyState(self.version, self.offset, self.learned, self.watch.state(), dict(self._pending))
+        return StandbyState(self.former, self.number, self.watch.state(), dict(self._pending))
 
     @classmethod
     def of(cls, state: StandbyState, config: RolloutConfig, vertical: Vertical) -> Standby:
         """What `state` was; `vertical` is on its backbone."""
-        standby = cls(config, state.version, state.offset, state.learned, vertical)
+        standby = cls(config, state.former, vertical, state.number)
         standby.watch.restore(state.watch)
         standby._pending = dict(state.pending)
         return standby

@@ -18,9 +18,9 @@ from hotloop.gate import Finding, judge
 from hotloop.gate.held import merged
 from hotloop.gate.slices import Parts, parts_of
 from hotloop.join import fold
-from hotloop.learned import Learned, LearnedState, Reach, finite, of_backbone, revived
+from hotloop.learned import Learned, Reach, finite, of_backbone, revived
 from hotloop.ports import Vertical
-from hotloop.standby import Standby, answer_loss
+from hotloop.standby import Former, Standby, answer_loss
 from hotloop.types import (
     Candidate,
     Change,
@@ -86,6 +86,9 @@ class Moving(Protocol):
 
     def checkpoint(self) -> None:
         """Keep the present state as the one to go back to."""
+
+    def watch_from(self, former: Former, vertical: Vertical) -> None:
+        """Begin another watch, against a former state."""
 
     def swap(self, learned: Learned) -> None:
         """Go on from another state."""
@@ -153,9 +156,8 @@ def on_backbone(lineage: Moving, candidate: Candidate) -> Learned:
     if not features:
         raise ModelError("it came without a single example on its backbone")
     new = Learned(revived(now.vertical, candidate.backbone, reach), lineage.config)
-    if new.champion.weights.shape != now.champion.weights.shape:
-        shapes = new.champion.weights.shape, now.champion.weights.shape
-        raise ModelError(f"its heads are {shapes[0]}, this loop's are {shapes[1]}")
+    if new.champion.labels != now.champion.labels:
+        raise ModelError(f"it knows {', '.join(new.champion.labels)}, this loop {', '.join(now.champion.labels)}")
     new.lessons.restore(now.lessons.state(), [])
     waited = list(new.lessons.waiting)
     new.lessons.answered_by(lineage.version + 1, candidate.backbone)
@@ -264,10 +266,10 @@ def _recorded(recorded: Judgement) -> Finding:
 def _back(lineage: Moving, version: int, words: str) -> Update:
     """Go back to the exact state of a former version, under a new one. What was said since is kept aside, not lost."""
     try:
-        since, version, learned = _former(lineage, version)
+        former = _former(lineage, version)
     except NotFoundError as error:
         return _nothing(f"{words}: {error}")
-    old = Learned.of(learned, lineage.start, lineage.config, lineage.reach)
+    old, since = Learned.of(former.learned, lineage.start, lineage.config, lineage.reach), former.offset
     moved = old.lessons.backbone != lineage.now.lessons.backbone
     old.lessons.keep(lineage.now.lessons, lineage.version + 1)
     aside = []
@@ -285,21 +287,22 @@ def _back(lineage: Moving, version: int, words: str) -> Update:
     else:
         old.held.set_aside(aside)
     lineage.swap(old)
-    lineage.standby = Standby(lineage.config.rollout, version, since, learned, old.vertical)
-    reason = f"back to version {version}: {words}; {len(aside)} verified pieces since then are kept aside"
-    finding = Finding("promote", reason, lineage.standby.watch.count, 0.0, 1.0)
+    watched = lineage.standby.watch.count
+    lineage.watch_from(former, old.vertical)
+    reason = f"back to version {former.version}: {words}; {len(aside)} verified pieces since then are kept aside"
+    finding = Finding("promote", reason, watched, 0.0, 1.0)
     return Update(head=old.champion, decision="rollback", finding=finding, tier="rollback")
 
 
-def _former(lineage: Moving, version: int) -> tuple[int, int, LearnedState]:
-    """The state to go back to: the offset it had learned to, its version, and all of it. NotFoundError."""
-    standby = lineage.standby
-    if version in (0, standby.version):
-        return standby.offset, standby.version, standby.learned
+def _former(lineage: Moving, version: int) -> Former:
+    """The state to go back to. NotFoundError."""
+    former = lineage.standby.former
+    if version in (0, former.version):
+        return former
     if version > lineage.version:
         raise NotFoundError(f"there is no version {version}: the newest is {lineage.version}")
     offset, learned = lineage.reach.past(version)
-    return offset, version, learned
+    return Former(version, offset, learned)
 
 
 # unlearning

@@ -7,10 +7,13 @@ side: the block is read once). What is replaced or too old leaves a gap, and the
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hotloop.gate.loss import decided
+from hotloop.gate.slices import Parts, parts_of
 from hotloop.types import Floats, Head, Rows
 
 _FIRST_ROWS = 256
@@ -28,13 +31,17 @@ class RecentPast:
         self._y = np.zeros((0, 0), np.float32)
         self._slot = np.zeros(0, np.intp)  # of each row; _GAP where there is none
         self._end = 0
+        self._labels: dict[str, tuple[int, ...]] = {}  # numbers of the labels that are truly there
+        self._places: dict[str, tuple[str, str]] = {}
+        self._parted: Parts | None = None
 
     def __len__(self) -> int:
         return len(self._spans)
 
-    def add(self, prediction: str, rows: Rows, *, line: str = '', site: str = '') -> None:
+    def add(self, prediction: str, rows: Rows, *, line: str = "", site: str = "") -> None:
         """Keep an example's rows; a later truth about the same prediction takes its place, even one without rows."""
         self._drop(prediction)
+        self._parted = None
         count = len(rows.w)
         if count == 0:
             return
@@ -42,12 +49,19 @@ class RecentPast:
         first, last, slot = self._end, self._end + count, self._slots.pop()
         self._x[first:last], self._y[first:last], self._slot[first:last] = rows.x, rows.y, slot
         self._spans[prediction] = (first, last, slot)
+        self._labels[prediction] = tuple(np.flatnonzero((rows.y >= 0.5).any(0)).tolist())
+        self._places[prediction] = (line, site)
         self._end = last
         if len(self._spans) > self._examples_max:
             self._drop(next(iter(self._spans)))
 
-    def parts(self):
-        return None
+    def parts(self, names: Sequence[str]) -> Parts:
+        """The parts of these examples, oldest first: by the labels (so named) that are truly there, by line, by site."""
+        if self._parted is None:
+            labels = [tuple(names[k] for k in self._labels[name] if k < len(names)) for name in self._spans]
+            places = [self._places[name] for name in self._spans]
+            self._parted = parts_of(labels, [line for line, _ in places], [site for _, site in places], {})
+        return self._parted
 
     def names(self) -> tuple[str, ...]:
         """The prediction ids, oldest first."""
@@ -68,7 +82,7 @@ class RecentPast:
         columns = np.concatenate([head.weights[:, : len(head.labels)] for head in heads], axis=1)
         scores = self._x[: self._end] @ columns.astype(np.float32)
         count = len(heads[0].labels)  # those compared have the same
-        there = _decided(self._y[: self._end, :count], np.full(count, 0.5))
+        there = decided(self._y[: self._end, :count], np.full(count, 0.5))
         told = []
         place = 0
         for head in heads:
@@ -83,6 +97,7 @@ class RecentPast:
         span = self._spans.pop(prediction, None)
         if span is not None:
             first, last, slot = span
+            del self._labels[prediction], self._places[prediction]
             self._slot[first:last] = _GAP
             self._x[first:last] = 0.0
             self._slots.append(slot)
@@ -113,7 +128,7 @@ def _shares(
     scores: NDArray[np.float32], there: NDArray[np.intp], thresholds: Floats, owner: NDArray[np.intp]
 ) -> Floats:
     """By owner: the share of disputed rows that are decided wrongly; NaN for one with a score that is not finite."""
-    said = _decided(scores, thresholds)
+    said = decided(scores, thresholds)
     disputed = (said >= 0) | (there >= 0)
     size = int(owner.max()) + 1
     wrong = np.bincount(owner, weights=disputed & (said != there), minlength=size)
@@ -121,10 +136,3 @@ def _shares(
     losses = wrong / np.maximum(total, 1)
     losses[np.unique(owner[~np.isfinite(scores).all(axis=1)])] = np.nan
     return losses
-
-
-def _decided(scores: NDArray[np.float32], thresholds: Floats) -> NDArray[np.intp]:
-    """The label that a row is given: the best of those at or over their threshold, -1 for none."""
-    margin = np.where(np.isfinite(scores), scores - thresholds, -np.inf)
-    best = margin.argmax(axis=1)
-    return np.where(margin[np.arange(len(best)), best] >= 0, best, -1)

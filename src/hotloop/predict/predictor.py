@@ -61,10 +61,10 @@ class Predictor:
                 f"both the same settings ([learn] seed, and the vertical's own). It stays at version {self.version}"
             )
         head = unpack_head(model.head)
-        if head.weights.shape[0] != self.head.weights.shape[0]:
+        if head.weights.shape[0] != vertical.start().weights.shape[0]:
             raise ModelError(
                 f"version {model.version} has a head for {head.weights.shape[0]} features, "
-                f"but this line's backbone gives {self.head.weights.shape[0]}: it stays at version {self.version}"
+                f"but this line's backbone gives {vertical.start().weights.shape[0]}: it stays at version {self.version}"
             )
         self.current = Current(model.version, head, vertical)
         return True

@@ -88,11 +88,14 @@ class Vectors:
 
     def teach(self, example: Example) -> Rows:
         """One row: 1 for the label that it truly has; the mean of the reviewers where they differ."""
-        votes = [vote for feedback in example.feedback if (vote := self._vote(feedback.claims)) is not None]
+        votes = [
+            (vote, example.weight(k)) for k, f in enumerate(example.feedback) if (vote := self._vote(f.claims)) is not None
+        ]
         x = self._expand(example.prediction.proposals.array())
-        if not votes:
+        if not votes or not any(weight for _, weight in votes):
             return Rows(x[:0], np.zeros((0, len(self._config.labels))), np.zeros(0))
-        return Rows(x, np.mean(votes, axis=0)[None, :], np.ones(1))
+        weights = np.array([weight for _, weight in votes])
+        return Rows(x, np.average([vote for vote, _ in votes], axis=0, weights=weights)[None], weights.max()[None])
 
     def outcomes(self, outputs: Sequence[Output], example: Example) -> tuple[Outcome, ...]:
         """A hit where output and truth agree; else a false alarm of the one and a miss of the other."""

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hotloop.errors import ImageError, ModelError
-from hotloop.types import Floats, digest
+from hotloop.types import Floats
+from hotloop.verticals.inspection.bundle import LITE0, SHIPPED, make_bundle, open_bundle
 from hotloop.verticals.inspection.detector import REFUSALS, boards_files, load, open_session
 
 SIDE_PX = 224  # what EfficientNet-Lite0 was trained on; 320 is twice the time and no better (magnetic tiles)
@@ -35,7 +36,6 @@ class Backbone(Protocol):
     """A frozen network for whole images."""
 
     columns: int
-    digest: str  # of its bytes
 
     def features(self, image: NDArray[np.uint8]) -> NDArray[np.float16]:
         """(h, w) grey or (h, w, 3) RGB -> (columns,). ImageError for anything else."""
@@ -50,7 +50,6 @@ class Lite0:
     def __init__(self, onnx: bytes) -> None:
         """ModelError if the bytes are not that network."""
         self._session = open_session(onnx)
-        self.digest = digest(onnx)
         found = self._pooled(np.zeros((1, 3, 32, 32), np.float32)).shape
         if found != (1, LITE0_COLUMNS):
             raise ModelError(f"The network gives features {found}, EfficientNet-Lite0 gives (1, {LITE0_COLUMNS}).")
@@ -75,10 +74,9 @@ class Shipped:
     On magnetic tiles about 65 % with 500 verdicts, where EfficientNet-Lite0 has 96 %.
     """
 
-    def __init__(self) -> None:
-        onnx, description = boards_files()
+    def __init__(self, onnx: bytes, description: bytes) -> None:
+        """ModelError if the bytes are no detector."""
         self._model = load(onnx, description)
-        self.digest = digest(onnx)
         self.columns = len(self.features(np.zeros((SIDE_PX, SIDE_PX), np.uint8)))
 
     def features(self, image: NDArray[np.uint8]) -> NDArray[np.float16]:
@@ -93,17 +91,23 @@ class Shipped:
         return features
 
 
-def backbone(path: Path | None) -> Backbone:
-    """The network in a file that `export.py` wrote, or the shipped one if there is no path. ModelError."""
+def start_bundle(path: Path | None) -> bytes:
+    """The network in a file that `export.py` wrote, or the shipped one if there is no path, as a bundle. ModelError."""
     if path is None:
-        return Shipped()
+        return make_bundle(SHIPPED, *boards_files())
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ModelError(
             f"{path} cannot be read: {error}. Write it: python -m hotloop.verticals.inspection.export lite0 {path}"
         ) from error
-    return Lite0(data)
+    return make_bundle(LITE0, data, b"")
+
+
+def backbone(bundle: bytes) -> Backbone:
+    """The network of a bundle. ModelError if it is none for whole images."""
+    found = open_bundle(bundle, LITE0, SHIPPED)
+    return Lite0(found.onnx) if found.kind == LITE0 else Shipped(found.onnx, found.description)
 
 
 def squeezed(image: NDArray[np.uint8], side_px: int, mode: str) -> NDArray[np.uint8]:

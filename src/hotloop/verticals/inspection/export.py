@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import copy
 import io
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -151,6 +152,14 @@ def weights_of(data: bytes) -> dict[str, torch.Tensor]:
         initializer.name.removeprefix("detector."): torch.from_numpy(numpy_helper.to_array(initializer).copy())
         for initializer in model.graph.initializer
     }
+
+
+def recipe_of(description: bytes) -> str:
+    """The name of the backbone that a description says it was trained with; the compact one if it does not say."""
+    try:
+        return str(json.loads(json.loads(description)["recipe"])["backbone"])
+    except (KeyError, TypeError, ValueError):
+        return "compact"
 
 
 def classifier_to_onnx() -> bytes:

@@ -12,13 +12,14 @@ from hotloop.config import LoopConfig
 from hotloop.errors import ConfigError, ModelError, TemplateError
 from hotloop.ports import Vertical
 from hotloop.sense.images import Pixels, decode_image
-from hotloop.types import Claim, Example, Floats, Head, Outcome, Output, Payload, Proposals, Rows, digest
-from hotloop.verticals.inspection.candidates import Expansion, assign, decide
-from hotloop.verticals.inspection.detector import COLD_SCORE_MIN, SCORE_MIN, Description, StartModel, boards_files, load
-from hotloop.verticals.inspection.score import Boxes, hits, truths_of
+from hotloop.types import Claim, Example, Floats, Head, Outcome, Output, Payload, Proposals, Region, Rows, digest
+from hotloop.verticals.inspection.bundle import BOXES, make_bundle, open_bundle
+from hotloop.verticals.inspection.candidates import HIT_OVERLAP, Expansion, assign, decide
+from hotloop.verticals.inspection.detector import COLD_SCORE_MIN, SCORE_MIN, Description, boards_files, load
+from hotloop.verticals.inspection.score import Boxes, hits, overlaps, truths_of
 from hotloop.verticals.inspection.settings import InspectionConfig, settings_of
 from hotloop.verticals.inspection.start_labels import labelled_payloads
-from hotloop.verticals.inspection.truth import agreed, words_of
+from hotloop.verticals.inspection.truth import Said, agreed, words_of
 from hotloop.verticals.inspection.whole import WholeImage
 
 _PROPOSALS_MAX = 256  # on one piece: the gate keeps the rows of the last `gate.window_examples` pieces in memory
@@ -37,9 +38,13 @@ def vertical(config: LoopConfig) -> Vertical:
 class Detection:
     """Boxes: the start model proposes, the head decides."""
 
-    def __init__(self, config: InspectionConfig, seed: int) -> None:
-        self._config = config
-        self._model, self.backbone = _start_model(config)
+    def __init__(self, config: InspectionConfig, seed: int, bundle: bytes | None = None) -> None:
+        """On the start model of `config`, or on the backbone of a bundle. ModelError if its bytes are none."""
+        self._config, self._seed = config, seed
+        self._bundle = bundle or _start_bundle(config)
+        self.backbone = digest(self._bundle)
+        files = open_bundle(self._bundle, BOXES)
+        self._model = load(files.onnx, files.description)
         known = self._model.description.labels
         self.labels = config.labels or known
         if config.start == "none" and not config.labels:
@@ -53,6 +58,34 @@ class Detection:
         begins = "cold" if config.start == "none" else "warm"
         self.recipe = f"detection, {self._expand.columns} columns, {begins}, seed {seed}"
 
+    def bundle(self) -> bytes:
+        """The backbone as one record: its network and its description."""
+        return self._bundle
+
+    def revived(self, bundle: bytes) -> Detection:
+        """The same on another backbone. ModelError if the bytes are none, or of other labels."""
+        other = Detection(self._config, self._seed, bundle)
+        if other.labels != self.labels or other.planes != self.planes:
+            raise ModelError(
+                f"the backbone is for {', '.join(other.labels)} on {other.planes}; this loop has "
+                f"{', '.join(self.labels)} on {self.planes}"
+            )
+        return other
+
+    def trainer(self) -> tuple[str, ...]:
+        """What trains it again, in a child process."""
+        return ("hotloop.verticals.inspection.refresh",)
+
+    @property
+    def planes(self) -> str:
+        """What the network sees: "grey", "grey+template", "colour" or "colour+template"."""
+        return self._model.description.planes
+
+    def pictures(self, payload: Payload) -> tuple[Pixels, Pixels | None]:
+        """The image, and the template that it is compared with if there is one. ImageError if they cannot be used."""
+        image = self._pixels(payload.data)
+        return image, self._template(payload, image) if self._model.description.template else None
+
     def start(self) -> Head:
         """The start model's own answers; for labels that it does not know, and in a cold start, none."""
         known = dict(zip(self._model.description.labels, self._model.description.thresholds, strict=True))
@@ -61,10 +94,7 @@ class Detection:
 
     def propose(self, payload: Payload) -> Proposals:
         """What the start model finds worth judging. ImageError if the image or its template cannot be used."""
-        image = self._pixels(payload.data)
-        template = None
-        if self._model.description.template:
-            template = self._template(payload, image)
+        image, template = self.pictures(payload)
         smooth = self._model.description.template and payload.reference is None
         found = self._model.candidates(image, template, COLD_SCORE_MIN if smooth else self._score_min)
         regions = tuple(tuple(round(float(v), 1) for v in region) for region in found.regions)
@@ -90,15 +120,15 @@ class Detection:
             return Rows(np.zeros((0, self._expand.columns)), np.zeros((0, count)), np.zeros(0))
         regions, features = _regions(proposals), proposals.array()
         total, voices, weight = (np.zeros((proposals.rows, n)) for n in (count, 1, 1))
-        for word in words_of(example, self.labels):
-            refuted = [index for index in word.refuted if 0 <= index < proposals.rows]
-            lesson = assign(regions, word.truths, count, complete=word.complete, refuted=refuted)
-            total[lesson.rows] += lesson.y
-            weight[lesson.rows, 0] += lesson.w
-            voices[lesson.rows] += 1
+        for index, word in enumerate(words_of(example, self.labels)):
+            voice = example.weight(index)
+            lesson = assign(regions, word.truths, count, complete=word.complete, refuted=_refuted(word, regions))
+            total[lesson.rows] += voice * lesson.y
+            weight[lesson.rows, 0] = np.maximum(weight[lesson.rows, 0], voice * lesson.w)
+            voices[lesson.rows] += voice
         rows = np.flatnonzero(voices)
         x = self._expand(features[rows])
-        return Rows(x, total[rows] / voices[rows], weight[rows, 0] / voices[rows, 0])
+        return Rows(x, total[rows] / voices[rows], weight[rows, 0])
 
     def outcomes(self, outputs: Sequence[Output], example: Example) -> tuple[Outcome, ...]:
         """Hits, false alarms and misses by what the reviewers agree on; "right" for a good piece called good."""
@@ -107,12 +137,13 @@ class Detection:
         placed = [o for o in outputs if o.label in self.labels and o.region is not None and len(o.region) == 4]
         taken = hits(_boxes(placed, self.labels), truths).tolist()
         complete = any(word.complete for word in words)
-        refuted = {index for word in words for index in word.refuted}
+        refuted = {index for word in words for index in word.refuted if index >= 0}
+        nothing = np.concatenate([np.zeros((0, 4)), *(word.nothing for word in words)])
         told = [Outcome("hit", output.label) for output, truth in zip(placed, taken, strict=True) if truth >= 0]
         told += [
             Outcome("false alarm", output.label)
             for output, truth in zip(placed, taken, strict=True)
-            if truth < 0 and (complete or output.proposal in refuted)
+            if truth < 0 and (complete or output.proposal in refuted or _on(output.region, nothing))
         ]
         missed = sorted(set(range(len(truths.labels))) - set(taken))
         told += [Outcome("missed", self.labels[int(truths.labels[k])]) for k in missed]
@@ -165,11 +196,24 @@ def _grey(pixels: Pixels) -> Pixels:
     return grey
 
 
-def _start_model(config: InspectionConfig) -> tuple[StartModel, str]:
-    """The start model and the digest of its bytes. ModelError if its files are not there."""
+def _refuted(word: Said, regions: Floats) -> list[int]:
+    """The proposals that a word calls nothing: by their index, or by place where they were another backbone's."""
+    known = [index for index in word.refuted if 0 <= index < len(regions)]
+    placed = overlaps(regions, word.nothing).max(1, initial=0.0) >= HIT_OVERLAP
+    return [*known, *np.flatnonzero(placed).tolist()]
+
+
+def _on(region: Region | None, others: Floats) -> bool:
+    """Whether a box is one of others."""
+    if region is None or not len(others):
+        return False
+    return bool(overlaps(np.asarray(region, np.float64)[None], others).max() >= HIT_OVERLAP)
+
+
+def _start_bundle(config: InspectionConfig) -> bytes:
+    """The start model as a bundle. ModelError if its files are not there."""
     if config.start in ("boards", "none"):
-        onnx, description = boards_files()
-        return load(onnx, description), digest(onnx)
+        return make_bundle(BOXES, *boards_files())
     path = Path(config.start)
     try:
         onnx, description = path.read_bytes(), path.with_suffix(".json").read_bytes()
@@ -178,7 +222,7 @@ def _start_model(config: InspectionConfig) -> tuple[StartModel, str]:
             f"the start model {path} and the .json beside it cannot be read: {error.strerror}. "
             f"Train one with: python -m hotloop.verticals.inspection.train {path}"
         ) from error
-    return load(onnx, description), digest(onnx)
+    return make_bundle(BOXES, onnx, description)
 
 
 def _prior(expand: Expansion, description: Description, labels: Sequence[str], *, cold: bool) -> Floats:

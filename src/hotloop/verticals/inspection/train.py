@@ -41,6 +41,7 @@ REDUCED = 128  # features that travel with a candidate, besides the scores; 96 c
 _CHECKS = 60  # drawn boards on which thresholds and feature statistics are measured
 _CHECK_SEED = 1_000_000  # their seeds are far from those of training
 _PLATEAU = 0.005  # of F
+REFUTED = -1  # the class of a box that is nothing
 _SPREAD_MIN = 1e-3  # a feature that hardly moves must not be blown up
 
 
@@ -60,11 +61,16 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Patch:
-    """What one training step sees: planes uint8 (c, h, w), boxes (n, 4) px, class indices (n,)."""
+    """What one training step sees: planes uint8 (c, h, w), boxes (n, 4) px, class indices (n,).
+
+    A box of the class REFUTED is known to be nothing. `complete`: there is nothing but the boxes; if not, nothing is known
+    of the rest.
+    """
 
     planes: Pixels
     boxes: Floats
     classes: np.ndarray
+    complete: bool = True
 
 
 class Source(Protocol):
@@ -89,7 +95,7 @@ def cut(patch: Patch, x: int, y: int, side_px: int) -> Patch:
     boxes = patch.boxes - np.array([x, y, x, y], float)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     inside = ((centres > 0) & (centres < side_px)).all(1)
-    return Patch(planes, boxes[inside].clip(0, side_px), patch.classes[inside])
+    return Patch(planes, boxes[inside].clip(0, side_px), patch.classes[inside], patch.complete)
 
 
 def turn(patch: Patch, quarters: int, *, mirror: bool) -> Patch:
@@ -101,7 +107,7 @@ def turn(patch: Patch, quarters: int, *, mirror: bool) -> Patch:
         boxes = np.stack((side - boxes[:, 2], boxes[:, 1], side - boxes[:, 0], boxes[:, 3]), 1)
     for _ in range(quarters % 4):
         boxes = np.stack((boxes[:, 1], side - boxes[:, 2], boxes[:, 3], side - boxes[:, 0]), 1)
-    return Patch(np.ascontiguousarray(np.rot90(planes, quarters % 4, (1, 2))), boxes, patch.classes)
+    return replace(patch, planes=np.ascontiguousarray(np.rot90(planes, quarters % 4, (1, 2))), boxes=boxes)
 
 
 def aim(patch: Patch, rng: np.random.Generator, side_px: int) -> Patch:
@@ -174,7 +180,7 @@ class BoardSource:
             self._boards[self._oldest] = self._draw()
             self._oldest = (self._oldest + 1) % len(self._boards)
         board = self._boards[rng.integers(len(self._boards))]
-        return disturb(_shuffled(aim(board, rng, side_px), rng), rng)
+        return disturb(shuffled(aim(board, rng, side_px), rng), rng)
 
 
 class PieceSource:
@@ -191,13 +197,13 @@ class PieceSource:
 
     def patch(self, rng: np.random.Generator, side_px: int) -> Patch:
         """A patch of a random piece."""
-        patch = _shuffled(aim(self._pieces[rng.integers(len(self._pieces))], rng, side_px), rng)
+        patch = shuffled(aim(self._pieces[rng.integers(len(self._pieces))], rng, side_px), rng)
         gain, lift = rng.uniform(0.85, 1.15), rng.uniform(-16, 16)
         planes = (patch.planes.astype(np.float32) - 127) * gain + 127 + lift
         return replace(patch, planes=planes.clip(0, 255).astype(np.uint8))
 
 
-def _shuffled(patch: Patch, rng: np.random.Generator) -> Patch:
+def shuffled(patch: Patch, rng: np.random.Generator) -> Patch:
     return turn(patch, int(rng.integers(4)), mirror=bool(rng.random() < 0.5))
 
 
@@ -222,10 +228,14 @@ def _batch(source: Source, rng: np.random.Generator, recipe: Recipe, device: str
     """Patches and their truths, on the device."""
     patches = [source.patch(rng, recipe.patch_px) for _ in range(recipe.batch)]
     planes = torch.from_numpy(np.stack([p.planes for p in patches])).to(device)
-    truths = [
-        Truths(torch.from_numpy(p.boxes).float().to(device), torch.from_numpy(p.classes).to(device)) for p in patches
-    ]
-    return normalise(planes).contiguous(memory_format=torch.channels_last), truths
+    return normalise(planes).contiguous(memory_format=torch.channels_last), [_truths(p, device) for p in patches]
+
+
+def _truths(patch: Patch, device: str) -> Truths:
+    """What is known of a patch, on the device."""
+    boxes, classes = torch.from_numpy(patch.boxes).float().to(device), torch.from_numpy(patch.classes).to(device)
+    there = classes != REFUTED
+    return Truths(boxes[there], classes[there], patch.complete, boxes[~there])
 
 
 def _blend(kept: dict[str, torch.Tensor], detector: Detector, share: float) -> None:
@@ -235,6 +245,59 @@ def _blend(kept: dict[str, torch.Tensor], detector: Detector, share: float) -> N
             kept[key].lerp_(value, 1 - share)
         else:
             kept[key].copy_(value)
+
+
+class Tuning:
+    """A training run between two steps: the detector, its optimiser, and the running mean of its weights, which is kept."""
+
+    def __init__(self, detector: Detector, recipe: Recipe) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe = recipe
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.detector = detector.to(self.device, memory_format=torch.channels_last).train()
+        self.optimiser = torch.optim.AdamW(self.detector.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
+        self.kept = {key: value.detach().clone() for key, value in self.detector.state_dict().items()}
+
+    def step(self, number: int, source: Source, rng: np.random.Generator) -> float:
+        """One step on a batch of `source`; its loss."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate_at(number, self.recipe)
+        planes, truths = _batch(source, rng, self.recipe, self.device)
+        logits, sides, *_ = self.detector(planes)
+        loss = detection_loss(logits, sides, truths)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.detector.parameters(), 10.0)
+        self.optimiser.step()
+        _blend(self.kept, self.detector, min(self.recipe.memory, (1 + number) / (10 + number)))
+        return float(loss.detach())
+
+    def done(self) -> Detector:
+        """The detector with the running mean of its weights, to be served."""
+        self.detector.load_state_dict(self.kept)
+        trained: Detector = self.detector.cpu().eval()
+        return trained
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Everything that the next step depends on, by name."""
+        tensors = {f"now.{key}": value for key, value in self.detector.state_dict().items()}
+        tensors |= {f"kept.{key}": value for key, value in self.kept.items()}
+        for index, moments in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"adam.{index}.{key}": torch.as_tensor(value) for key, value in moments.items()}
+        return {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Go on from `state`."""
+        self.detector.load_state_dict({key[4:]: value for key, value in state.items() if key.startswith("now.")})
+        for key, value in self.kept.items():
+            value.copy_(state[f"kept.{key}"])
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for key, value in state.items():
+            if key.startswith("adam."):
+                _, index, name = key.split(".")
+                moments.setdefault(int(index), {})[name] = value
+        whole = self.optimiser.state_dict()
+        self.optimiser.load_state_dict({**whole, "state": moments})
 
 
 def fit(
@@ -249,28 +312,13 @@ def fit(
     `report` is called after each step with the step's number and its loss.
     """
     torch.manual_seed(recipe.seed)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    detector = detector or build(recipe.backbone, source.inputs, len(source.labels))
-    detector.to(device, memory_format=torch.channels_last).train()
-    optimiser = torch.optim.AdamW(detector.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
-    kept = {key: value.detach().clone() for key, value in detector.state_dict().items()}
+    tuning = Tuning(detector or build(recipe.backbone, source.inputs, len(source.labels)), recipe)
     rng = np.random.default_rng((recipe.seed, 2))
     for step in range(recipe.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = rate_at(step, recipe)
-        planes, truths = _batch(source, rng, recipe, device)
-        logits, sides, *_ = detector(planes)
-        loss = detection_loss(logits, sides, truths)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(detector.parameters(), 10.0)
-        optimiser.step()
-        _blend(kept, detector, min(recipe.memory, (1 + step) / (10 + step)))
+        loss = tuning.step(step, source, rng)
         if report is not None:
-            report(step, float(loss.detach()))
-    detector.load_state_dict(kept)
-    trained: Detector = detector.cpu().eval()
-    return trained
+            report(step, loss)
+    return tuning.done()
 
 
 def begun(source: Source, recipe: Recipe, onnx: bytes) -> Detector:
@@ -400,11 +448,16 @@ def _opened(path: Path, *, colour: bool) -> Pixels:
     return np.asarray(picture).transpose(2, 0, 1) if colour else np.asarray(picture)[None]
 
 
+def save_description(description: Description) -> bytes:
+    """A description as the JSON that lies beside a start model."""
+    return msgspec.json.encode(description)
+
+
 def save(onnx: bytes, description: Description, out: Path) -> None:
     """Write OUT.onnx and, beside it, OUT.json."""
     out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix(".onnx").write_bytes(onnx)
-    out.with_suffix(".json").write_bytes(msgspec.json.encode(description))
+    out.with_suffix(".json").write_bytes(save_description(description))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

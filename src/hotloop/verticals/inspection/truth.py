@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from hotloop.types import Claim, Example, Feedback, Output, Region
+from hotloop.types import Claim, Example, Feedback, Floats, Output, Region
 from hotloop.verticals.inspection.score import OVERLAP_MIN, Boxes, overlaps, truths_of
 
 
 @dataclass(frozen=True)
 class Said:
-    """One reviewer's word: the boxes that are there, the proposals that are nothing, and whether that is all."""
+    """One reviewer's word: the boxes that are there, the proposals that are nothing, and whether that is all.
+
+    `nothing` (n, 4) px: the places of refuted outputs whose proposals are another backbone's.
+    """
 
     truths: Boxes
     refuted: tuple[int, ...]
     complete: bool
+    nothing: Floats = field(default_factory=lambda: np.zeros((0, 4)))
 
 
 def said(feedback: Feedback, outputs: Sequence[Output], labels: Sequence[str]) -> Said:
@@ -30,10 +34,14 @@ def said(feedback: Feedback, outputs: Sequence[Output], labels: Sequence[str]) -
     regions: list[Region] = []
     named: list[int] = []
     refuted = []
+    nothing: list[Region] = []
     for claim in feedback.claims:
         output = _output(claim, outputs)
         if claim.label is None:
-            refuted += [] if output is None else [output.proposal]
+            if output is not None and output.proposal >= 0:
+                refuted.append(output.proposal)
+            elif output is not None and output.region is not None and len(output.region) == 4:
+                nothing.append(output.region)
             continue
         region = claim.region or (output.region if output is not None else None)
         if claim.label in labels and region is not None and len(region) == 4:
@@ -41,7 +49,7 @@ def said(feedback: Feedback, outputs: Sequence[Output], labels: Sequence[str]) -
             named.append(labels.index(claim.label))
         else:
             complete = False
-    return Said(truths_of(regions, named), tuple(refuted), complete)
+    return Said(truths_of(regions, named), tuple(refuted), complete, truths_of(nothing, [0] * len(nothing)).regions)
 
 
 def _output(claim: Claim, outputs: Sequence[Output]) -> Output | None:

@@ -9,8 +9,21 @@ import numpy as np
 
 from hotloop.errors import ConfigError, ModelError
 from hotloop.sense.images import decode_image
-from hotloop.types import ALWAYS, Claim, Example, Feedback, Floats, Head, Outcome, Output, Payload, Proposals, Rows
-from hotloop.verticals.inspection.classifier import backbone, expand
+from hotloop.types import (
+    ALWAYS,
+    Claim,
+    Example,
+    Feedback,
+    Floats,
+    Head,
+    Outcome,
+    Output,
+    Payload,
+    Proposals,
+    Rows,
+    digest,
+)
+from hotloop.verticals.inspection.classifier import backbone, expand, start_bundle
 from hotloop.verticals.inspection.settings import InspectionConfig
 from hotloop.verticals.inspection.start_labels import labelled_payloads
 
@@ -18,18 +31,32 @@ from hotloop.verticals.inspection.start_labels import labelled_payloads
 class WholeImage:
     """The vertical for products without boxes. A piece of which nothing is claimed is good."""
 
-    def __init__(self, config: InspectionConfig, seed: int) -> None:
+    def __init__(self, config: InspectionConfig, seed: int, bundle: bytes | None = None) -> None:
+        """On the network of `config`, or on the one of a bundle. ModelError if its bytes are none."""
         kinds = tuple(label for label in config.labels if label != config.good)
         if not kinds:
             raise ConfigError(
                 '[inspection] task = "image" needs the kinds of defects: labels = ["crack", "dent"]'
             )
-        self._config = config
+        self._config, self._seed = config, seed
         self.labels = (config.good, *kinds)
         path = None if config.start in ("boards", "none") else Path(config.start)
-        self._backbone = backbone(path)
-        self.backbone = self._backbone.digest
+        self._bundle = bundle or start_bundle(path)
+        self._backbone = backbone(self._bundle)
+        self.backbone = digest(self._bundle)
         self.recipe = f"whole image, {self._backbone.columns} columns, seed {seed}"
+
+    def bundle(self) -> bytes:
+        """The network as one record."""
+        return self._bundle
+
+    def revived(self, bundle: bytes) -> WholeImage:
+        """The same on another network of the same kind. ModelError if the bytes are none."""
+        return WholeImage(self._config, self._seed, bundle)
+
+    def trainer(self) -> tuple[str, ...]:
+        """What trains it again, in a child process."""
+        return ("hotloop.verticals.inspection.refresh",)
 
     def start(self) -> Head:
         """Cold: every piece is good until a verdict says otherwise."""
@@ -51,11 +78,12 @@ class WholeImage:
 
     def teach(self, example: Example) -> Rows:
         """One row: 1 for what it truly is; the mean of the reviewers where they differ."""
-        votes = [vote for feedback in example.feedback if (vote := self._vote(feedback)) is not None]
+        votes = [(vote, example.weight(k)) for k, f in enumerate(example.feedback) if (vote := self.vote(f)) is not None]
         x = self._row(example.prediction.proposals)
-        if not votes:
+        if not votes or not any(weight for _, weight in votes):
             return Rows(x[:0], np.zeros((0, len(self.labels))), np.zeros(0))
-        return Rows(x, np.mean(votes, axis=0)[None], np.ones(1))
+        weights = np.array([weight for _, weight in votes])
+        return Rows(x, np.average([vote for vote, _ in votes], axis=0, weights=weights)[None], weights.max()[None])
 
     def outcomes(self, outputs: Sequence[Output], example: Example) -> tuple[Outcome, ...]:
         """A good piece called good is "right"; the true kind is a hit; else a false alarm, a miss, or both."""
@@ -83,7 +111,7 @@ class WholeImage:
             )
         return expand(features)
 
-    def _vote(self, feedback: Feedback) -> Floats | None:
+    def vote(self, feedback: Feedback) -> Floats | None:
         """What one reviewer says; None if they say nothing of the kind."""
         named = [claim.label for claim in feedback.claims if claim.label in self.labels]
         refuted = any(claim.label is None for claim in feedback.claims)

@@ -173,8 +173,23 @@ def test_box_loss_is_nothing_for_the_truth_and_grows_with_distance():
 
 def test_focal_loss_forgives_what_is_easy():
     """A sure and right answer costs a hundredth of an unsure one."""
-    targets = torch.zeros(1)
-    assert float(focal_loss(torch.tensor([-4.0]), targets)) < 0.01 * float(focal_loss(torch.tensor([0.0]), targets))
+    zero, one = torch.zeros(1), torch.ones(1)
+    easy = float(focal_loss(torch.tensor([-4.0]), zero, one))
+    assert easy < 0.01 * float(focal_loss(torch.tensor([0.0]), zero, one))
+    assert float(focal_loss(torch.tensor([0.0]), zero, zero)) == 0.0
+
+
+def test_unknown_ground_teaches_nothing():
+    """Of an image whose verdict is not complete only the named boxes and the refuted places have a gradient."""
+    named = truths((8, 8, 24, 24, 0))
+    partial = Truths(named.boxes, named.classes, complete=False, refuted=torch.tensor([[32.0, 32.0, 48.0, 48.0]]))
+    for truth, taught in ((named, 64), (partial, None)):
+        logits = torch.zeros(1, 1, 8, 8, requires_grad=True)
+        detection_loss(logits, torch.ones(1, 4, 8, 8), [truth]).backward()
+        moved = logits.grad[0, 0] != 0
+        assert moved[1:3, 1:3].all()
+        assert moved[4:6, 4:6].all()
+        assert int(moved.sum()) == (taught or 8)
 
 
 def test_loss_of_an_empty_batch_is_finite_and_teaches_silence():

@@ -153,7 +153,8 @@ class TestStart:
 
     def test_it_names_its_backbone_and_recipe(self, detection):
         """The digest of the shipped bytes, and a recipe that holds the seed."""
-        assert detection.backbone == digest(boards_files()[0])
+        assert detection.backbone == digest(detection.bundle())
+        assert boards_files()[0] in detection.bundle()
         assert detection.recipe != Detection(InspectionConfig(), 1).recipe
 
     def test_a_missing_start_model_says_how_to_make_one(self, tmp_path):

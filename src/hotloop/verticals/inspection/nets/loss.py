@@ -24,10 +24,16 @@ _POSITIVE_SHARE = 0.35  # focal loss' alpha; its paper's 0.25 to 0.5 are all nea
 
 @dataclass(frozen=True)
 class Truths:
-    """The boxes (n, 4) px x1 y1 x2 y2 and class indices (n,) of one image."""
+    """The boxes (n, 4) px x1 y1 x2 y2 and class indices (n,) of one image.
+
+    `complete`: there is nothing else. If not, only what is named teaches: the boxes, and the `refuted` (m, 4), which
+    are nothing; of all other ground nothing is known.
+    """
 
     boxes: torch.Tensor
     classes: torch.Tensor
+    complete: bool = True
+    refuted: torch.Tensor | None = None
 
 
 def assign(points: torch.Tensor, truths: Truths) -> torch.Tensor:
@@ -56,13 +62,24 @@ def overlap_loss(sides: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     return 1 - shared / union + (hull - union) / hull.clamp(min=1e-6)
 
 
-def focal_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The focal loss, summed: easy locations count little."""
+def known_ground(points: torch.Tensor, owner: torch.Tensor, truths: Truths) -> torch.Tensor:
+    """Which of the points (m, 2), answering for `owner` (m,), something is known of: (m,) of 0 and 1."""
+    if truths.complete:
+        return torch.ones(len(points), device=points.device)
+    known = owner >= 0
+    if truths.refuted is not None and len(truths.refuted):
+        low, high = truths.refuted[None, :, :2], truths.refuted[None, :, 2:]
+        known |= ((points[:, None] >= low) & (points[:, None] <= high)).all(2).any(1)
+    return known.float()
+
+
+def focal_loss(logits: torch.Tensor, targets: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """The focal loss, summed over what is known: easy locations count little."""
     chance = torch.sigmoid(logits)
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     miss = torch.where(targets > 0.5, 1 - chance, chance)
     share = torch.where(targets > 0.5, _POSITIVE_SHARE, 1 - _POSITIVE_SHARE)
-    return (share * miss**_FOCUS * entropy).sum()
+    return (share * miss**_FOCUS * entropy * known).sum()
 
 
 def detection_loss(logits: torch.Tensor, sides: torch.Tensor, truths: Sequence[Truths]) -> torch.Tensor:
@@ -75,9 +92,11 @@ def detection_loss(logits: torch.Tensor, sides: torch.Tensor, truths: Sequence[T
     logits = logits.flatten(2).transpose(1, 2)
     sides = sides.flatten(2).transpose(1, 2)
     wanted_classes = torch.zeros_like(logits)
+    known = logits.new_ones(logits.shape[0], logits.shape[1], 1)
     found, wanted = [], []
     for index, truth in enumerate(truths):
         owner = assign(points, truth)
+        known[index, :, 0] = known_ground(points, owner, truth)
         mine = torch.nonzero(owner >= 0)[:, 0]
         boxes = truth.boxes[owner[mine]]
         wanted_classes[index, mine, truth.classes[owner[mine]]] = 1.0
@@ -87,4 +106,4 @@ def detection_loss(logits: torch.Tensor, sides: torch.Tensor, truths: Sequence[T
     positives = max(len(answers), 1)
     inside = aims.amin(1) > 0 if len(aims) else aims.new_zeros(0, dtype=torch.bool)
     boxes_loss = overlap_loss(answers[inside], aims[inside]).sum()
-    return (focal_loss(logits, wanted_classes) + _BOX_WEIGHT * boxes_loss) / positives
+    return (focal_loss(logits, wanted_classes, known) + _BOX_WEIGHT * boxes_loss) / positives

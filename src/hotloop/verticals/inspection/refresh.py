@@ -1,0 +1,184 @@
+"""The child process of a refresh: `python -m hotloop.verticals.inspection.refresh FOLDER` trains what a job asks for.
+
+It begins at the job's backbone, trains on its "train" examples alone, and re-derives every example on the result. Killed
+and started again on the same folder it goes on where it was, to the same bytes: the plan is kept, each step draws from
+(seed, step), and weights, their mean and the optimiser's moments lie in a checkpoint. On a GPU if there is one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import safetensors.torch
+import torch
+
+from hotloop.config import LearnConfig, LoopConfig
+from hotloop.errors import HotloopError, ImageError, InputError
+from hotloop.job import Job, Progress, blob_path, finish, read_job, say
+from hotloop.types import Example, Payload, Proposals, Rederivation, digest
+from hotloop.verticals.inspection.task import Detection, vertical
+from hotloop.verticals.inspection.whole import WholeImage
+
+_SAVE_S = 20.0  # between two checkpoints
+_TIMED_STEPS = 4  # that the plan is made by; the first is slower and does not count
+_TRAIN_SHARE = 0.9  # of the time allowed goes to steps, the rest to what comes after
+_SAY_EVERY = 10  # steps
+_NICE = 10
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a job does, settled at its first start."""
+
+    steps: int
+
+
+class Run(Protocol):
+    """A training run that a job drives: boxes or whole images."""
+
+    steps_max: int  # more would only learn the pieces by heart
+
+    def restart(self, steps: int) -> None:
+        """Begin anew, for so many steps."""
+        ...
+
+    def step(self, number: int) -> float:
+        """Take a step that depends on its number alone; its loss."""
+        ...
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Everything that the next step depends on."""
+        ...
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Go on from a state."""
+        ...
+
+    def bundle(self) -> bytes:
+        """The trained backbone."""
+        ...
+
+
+def run_of(job: Job, folder: Path) -> tuple[Run, Detection | WholeImage]:
+    """The run that a job asks for, and the vertical that it begins at. ModelError if its backbone cannot be trained."""
+    from hotloop.verticals.inspection.tune_boxes import BoxesRun
+    from hotloop.verticals.inspection.tune_whole import WholeRun
+
+    config = LoopConfig(tables=job.tables, base=job.base, learn=LearnConfig(seed=job.seed))
+    begun = vertical(config).revived((folder / "bundle.bin").read_bytes())
+    train = [one.example for one in job.examples if one.role == "train"]
+    if isinstance(begun, Detection):
+        return BoxesRun(begun, train, payloads(folder), job.seed), begun
+    return WholeRun(begun, train, payloads(folder), job.seed), begun
+
+
+def payloads(folder: Path) -> Callable[[Example], Payload]:
+    """Reads an example's bytes. ImageError if they are not in the folder."""
+
+    def read(example: Example) -> Payload:
+        seen = example.prediction.observation
+        try:
+            data = blob_path(folder, seen.digest).read_bytes()
+            reference = None if seen.reference is None else blob_path(folder, seen.reference).read_bytes()
+        except OSError as error:
+            raise ImageError(f"the bytes of {example.prediction.id} are not in {folder}: {error}") from error
+        return Payload(data, reference=reference)
+
+    return read
+
+
+def train(folder: Path) -> None:
+    """Do the job of a folder, or go on with it."""
+    job = read_job(folder)
+    torch.set_num_threads(job.threads)
+    run, begun = run_of(job, folder)
+    plan = _planned(run, job, folder)
+    run.restart(plan.steps)
+    first = _restored(run, folder)
+    saved_s = began_s = time.monotonic()
+    for number in range(first, plan.steps):
+        loss = run.step(number)
+        now_s = time.monotonic()
+        if number % _SAY_EVERY == 0:
+            left_s = (now_s - began_s) / (number - first + 1) * (plan.steps - number - 1)
+            text = f"training, step {number + 1} of {plan.steps}, loss {loss:.3f}, {left_s:.0f} s left"
+            say(folder, Progress(state="running", share=_TRAIN_SHARE * (number + 1) / plan.steps, text=text))
+        if now_s - saved_s > _SAVE_S:
+            _save(run, number + 1, folder)
+            saved_s = now_s
+    _save(run, plan.steps, folder)
+    say(folder, Progress(state="running", share=_TRAIN_SHARE, text="measuring what was trained"))
+    bundle = run.bundle()
+    after = begun.revived(bundle)
+    finish(folder, bundle, Rederivation(digest(bundle), _rederived(after, job, folder)))
+
+
+def _planned(run: Run, job: Job, folder: Path) -> Plan:
+    """How many steps there will be: by the time that a step takes here, and kept for who goes on."""
+    kept = folder / "plan.json"
+    if kept.exists():
+        return msgspec.json.decode(kept.read_bytes(), type=Plan)
+    run.restart(1000)
+    marks = []
+    for number in range(_TIMED_STEPS + 1):
+        run.step(number)
+        marks.append(time.monotonic())
+    step_s = (marks[-1] - marks[0]) / _TIMED_STEPS
+    steps = min(run.steps_max, max(1, int(_TRAIN_SHARE * job.minutes_max * 60 / step_s)))
+    kept.write_bytes(msgspec.json.encode(Plan(steps)))
+    return Plan(steps)
+
+
+def _save(run: Run, number: int, folder: Path) -> None:
+    """Replace the checkpoint in one step."""
+    beside = folder / "checkpoint.new"
+    state = {**run.state(), "number": torch.tensor(number)}
+    beside.write_bytes(safetensors.torch.save(state))
+    beside.replace(folder / "checkpoint.safetensors")
+
+
+def _restored(run: Run, folder: Path) -> int:
+    """The number of the next step, after taking up the checkpoint if there is one."""
+    kept = folder / "checkpoint.safetensors"
+    if not kept.exists():
+        return 0
+    state = safetensors.torch.load(kept.read_bytes())
+    number = int(state.pop("number"))
+    run.restore(state)
+    return number
+
+
+def _rederived(after: Detection | WholeImage, job: Job, folder: Path) -> dict[str, Proposals]:
+    """What the new backbone proposes for each example, whatever it is for."""
+    read, found = payloads(folder), {}
+    for number, one in enumerate(job.examples):
+        found[one.example.prediction.id] = after.propose(read(one.example))
+        if number % _SAY_EVERY == 0:
+            share = _TRAIN_SHARE + (1 - _TRAIN_SHARE) * number / len(job.examples)
+            text = f"looking again at what was verified, {number} of {len(job.examples)}"
+            say(folder, Progress(state="running", share=share, text=text))
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do a job; what goes wrong is said in its folder. 1 if it did."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if len(given) != 1:
+        raise InputError("one argument is wanted: the job's folder")
+    folder = Path(given[0])
+    try:
+        train(folder)
+    except HotloopError as error:
+        say(folder, Progress(state="failed", share=0.0, text=f"{type(error).__name__}: {error}"))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    os.nice(_NICE)
+    sys.exit(main())
