@@ -64,12 +64,12 @@ class TrustConfig(Section, frozen=True):
     """`[trust]`: how much a reviewer's word counts."""
 
     golden: Name = "golden"  # the reviewer whose word is the sealed truth: never learned, it judges models and reviewers
-    quota_share: Annotated[float, Meta(gt=0, le=1)] = 0.2  # of what one update learns: at most from one reviewer
-    quota_least: Positive = 5  # reviewers at work from which the quota holds: a lone reviewer has none
+    quota_share: Annotated[float, Meta(gt=0, le=1)] = 0.2  # of the newest words learned: at most from one reviewer
+    quota_least: Positive = 8  # reviewers at work from which the quota holds: a lone reviewer has none
     margin: Share = 0.15  # agreement (0 to 1) by which a reviewer may lie below the others
     alpha: Annotated[float, Meta(gt=0, lt=1)] = 0.01  # chance of distrusting a reviewer who does not
-    second_opinion: bool = True  # with two reviewers or more, what a sure model contradicts waits for another word
-    sure: Share = 0.9  # from this score on the model is sure
+    second_opinion: bool = True  # with three reviewers or more, what a sure model contradicts waits for another word
+    sure: Share = 0.4  # the model is sure where its best score is so far above the next, and above its threshold
 
 
 class RefreshConfig(Section, frozen=True):

@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import msgspec
+import numpy as np
 
 from hotloop.config import LoopConfig
 from hotloop.errors import HotloopError
 from hotloop.feedback.trust import Trust, TrustState
 from hotloop.gate.loss import piece_loss
 from hotloop.gate.sealed import Sealed, SealedState
-from hotloop.measure.tally import count
 from hotloop.ports import Vertical
-from hotloop.types import Change, Example, Feedback, Head, Output, Prediction, Proposals, Rows, rederived
+from hotloop.types import Change, Example, Feedback, Head, Outcome, Output, Prediction, Proposals, Rows, rederived
 
 _ACTIVE_WORDS = 64  # newest words by which reviewers count as at work
 
@@ -33,7 +33,7 @@ class LessonsState(msgspec.Struct, frozen=True):
     blobs: list[str]
     exceptions: dict[str, Example | None]
     waiting: dict[str, tuple[int, Example]]
-    seconds: list[str]
+    seconds: dict[str, tuple[int, Example]]
     struck: list[tuple[str, str, Feedback]]
     heard: int
     active: dict[str, int]
@@ -61,10 +61,12 @@ class Lessons:
         self.blobs: list[str] = []  # digests of the re-derivations that `features` came from
         self.features: dict[str, Proposals] = {}  # on the backbone that answers now, of predictions of others
         self.waiting: dict[str, tuple[int, Example]] = {}  # verified, and seen by another backbone only
-        self.seconds: dict[str, None] = {}  # predictions that wait for a second opinion
+        self.seconds: dict[str, tuple[int, Example]] = {}  # joined, and waiting for a second opinion
         self._backbones = [(0, backbone)]  # from which version on which backbone answered
         self._exceptions: dict[str, Example | None] = {}
         self._struck: dict[tuple[str, str], Feedback] = {}
+        self._waits = False  # what was asked last waits for a second opinion
+        self._clashed = False  # a sure champion has been contradicted since those that wait were looked at
         self._heard = 0  # words
         self._active: dict[str, int] = {}  # by reviewer: which word was the last of theirs
         self._floors: dict[str, float] = {}  # of golden pieces: the loss of the head that answered when each first came
@@ -103,12 +105,24 @@ class Lessons:
             return None
         here = self.default(example)
         assert here is not None, "it was seen by the backbone that answers now"
+        self.seconds.pop(name, None)
         wanted = self._wanted(here, view)
+        if wanted is None and self._waits:
+            self.seconds[name] = (offset, example)
         if wanted is here:
             self._exceptions.pop(name, None)
         else:
             self._exceptions[name] = wanted
         return None if held is None and wanted is None else Change(offset, held, wanted)
+
+    def reconsider(self, view: View) -> list[Change]:
+        """What waited for a second opinion and need not any more, once somebody else has contradicted the champion too."""
+        if not self._clashed:
+            return []
+        self._clashed = False
+        waited = list(self.seconds.items())
+        found = (self.again(offset, example, view, before=example) for _, (offset, example) in waited)
+        return [change for change in found if change is not None and change.after is not None]
 
     def held(self, name: str, joined: Example | None) -> Example | None:
         """What the learner holds of a prediction, whose last joined state was `joined`."""
@@ -160,7 +174,7 @@ class Lessons:
     def _wanted(self, here: Example, view: View) -> Example | None:
         """What may be learned of an example as this backbone sees it; None if nothing may."""
         name = here.prediction.id
-        self.seconds.pop(name, None)
+        self._waits = False
         words = [w for w in here.feedback if self._struck.get((name, w.reviewer)) != w]
         if golden := [w for w in words if w.reviewer == self._config.trust.golden]:
             self._seal(msgspec.structs.replace(here, feedback=tuple(golden), weights=()), view)
@@ -179,7 +193,7 @@ class Lessons:
         """Whether a golden piece is the same, or nearly."""
         if not len(self.sealed):
             return False
-        return bool(self.sealed.covers(prediction.observation.digest, prediction.proposals.array()))
+        return bool(self.sealed.covers(prediction.observation.digest, prediction.proposals))
 
     def _seal(self, truth: Example, view: View) -> None:
         """Put a golden piece under seal. Its floor is the loss of the head that answers when it first comes."""
@@ -191,24 +205,45 @@ class Lessons:
         """Tell trust what the new words agree with."""
         known = () if before is None else before.feedback
         golden = [word for word in after.feedback if word.reviewer == self._config.trust.golden]
-        fresh = [word for word in after.feedback if word not in known and word not in golden]
+        told = [word for word in after.feedback if word not in golden]
+        fresh = [word for word in told if word not in known]
         for word in fresh:
             self._at_work(word.reviewer)
+            others = [other for other in told if other.reviewer != word.reviewer]
+            for other in others:
+                self.trust.saw(word.reviewer, "peer", compared(word, other, after.prediction, view.vertical))
+                self.trust.saw(other.reviewer, "peer", compared(other, word, after.prediction, view.vertical))
+            self._sure_of(word, after, view)
+        news = any(word not in known for word in golden)
+        for word in told if news else fresh:  # the truth may come after the words
             for truth in golden:
-                self.trust.saw(word.reviewer, "gold", agreement(word, truth, after.prediction, view.vertical))
-            for other in after.feedback:
-                if other.reviewer != word.reviewer and other not in golden:
-                    alike = agreement(word, other, after.prediction, view.vertical)
-                    self.trust.saw(word.reviewer, "peer", alike)
-                    self.trust.saw(other.reviewer, "peer", alike)
-            if self.reviewers() > 1 and (here := self.default(after)) is not None:
-                clash = self._contradicts(msgspec.structs.replace(here, feedback=(word,), weights=()), view)
-                self.trust.saw(word.reviewer, "champion", 0.0 if clash else 1.0)
-        if golden and golden != [word for word in known if word in golden]:  # the truth came after the words
-            for word in after.feedback:
-                if word not in golden and word not in fresh:
-                    alike = agreement(word, golden[0], after.prediction, view.vertical)
-                    self.trust.saw(word.reviewer, "gold", alike)
+                self.trust.saw(word.reviewer, "gold", compared(word, truth, after.prediction, view.vertical))
+
+    def _sure_of(self, word: Feedback, joined: Example, view: View) -> None:
+        """Tell trust how a word stands to what the champion is sure of."""
+        here = self.default(joined)
+        if self.reviewers() < 2 or here is None:
+            return
+        outcomes = self._against(msgspec.structs.replace(here, feedback=(word,), weights=()), view)
+        self.trust.saw(word.reviewer, "champion", outcomes)
+        for label in {outcome.label for outcome in outcomes if outcome.kind != "hit"}:
+            self.trust.clashed(word.reviewer, label)
+            self._clashed = True
+
+    def _against(self, example: Example, view: View) -> list[Outcome]:
+        """What the champion is sure of, and whether the words of an example say the same."""
+        rows, sure = view.rows(example), self._config.trust.sure
+        labels, thresholds = view.champion.labels, np.array(view.champion.thresholds)
+        scores = (rows.x @ view.champion.weights[:, : len(labels)]).clip(0.0, 1.0)
+        found = []
+        for score, y in zip(scores, rows.y[:, : len(labels)], strict=True):
+            best, truth = int(score.argmax()), int(y.argmax())
+            rival = max(float(np.partition(score, -2)[-2]) if len(score) > 1 else 0.0, float(thresholds[best]))
+            if score[best] - rival >= sure:
+                found.append(Outcome("hit" if y[best] >= 0.5 else "missed", labels[best]))
+            elif thresholds[best] - score[best] >= sure and y[truth] >= 0.5:
+                found.append(Outcome("false alarm", labels[truth]))
+        return found
 
     def _at_work(self, reviewer: str) -> None:
         self._heard += 1
@@ -216,26 +251,15 @@ class Lessons:
         if self._heard % _ACTIVE_WORDS == 0:
             self._active = {name: at for name, at in self._active.items() if at > self._heard - _ACTIVE_WORDS}
 
-    def _contradicts(self, example: Example, view: View) -> bool:
-        """Whether the words of an example say the opposite of what the champion is sure of."""
-        rows = view.rows(example)
-        if not len(rows.w):
-            return False
-        scores = (rows.x @ view.champion.weights[:, : rows.y.shape[1]]).clip(0.0, 1.0)
-        return bool(abs(rows.y - scores).max() >= self._config.trust.sure)
-
     def _needs_second(self, here: Example, kept: list[tuple[Feedback, float]], view: View) -> bool:
         """Whether what is said has to wait for another reviewer's word."""
         if len({word.reviewer for word, _ in kept}) > 1 or self.reviewers() < 2:
             return False
         word = kept[0][0]
-        clash = self._contradicts(msgspec.structs.replace(here, feedback=(word,), weights=()), view)
-        wanted = self.trust.needs_second(
-            word.reviewer, 0.0 if clash else 1.0, sure=clash, words=1, active_reviewers=self.reviewers()
-        )
-        if wanted:
-            self.seconds[here.prediction.id] = None
-        return wanted
+        outcomes = self._against(msgspec.structs.replace(here, feedback=(word,), weights=()), view)
+        clashes = {outcome.label for outcome in outcomes if outcome.kind != "hit"}
+        self._waits = any(self.trust.needs_second(word.reviewer, label, self.reviewers()) for label in clashes)
+        return self._waits
 
     def state(self) -> LessonsState:
         """What `restore` needs."""
@@ -244,7 +268,7 @@ class Lessons:
             blobs=list(self.blobs),
             exceptions=dict(self._exceptions),
             waiting=dict(self.waiting),
-            seconds=list(self.seconds),
+            seconds=dict(self.seconds),
             struck=[(name, reviewer, word) for (name, reviewer), word in self._struck.items()],
             heard=self._heard,
             active=dict(self._active),
@@ -260,20 +284,19 @@ class Lessons:
         for part in features:
             self.features |= part
         self._exceptions, self.waiting = dict(state.exceptions), dict(state.waiting)
-        self.seconds = dict.fromkeys(state.seconds)
+        self.seconds = dict(state.seconds)
         self._struck = {(name, reviewer): word for name, reviewer, word in state.struck}
         self._heard, self._active, self._floors = state.heard, dict(state.active), dict(state.floors)
         self.sealed.restore(state.sealed)
         self.trust.restore(state.trust)
 
 
-def agreement(word: Feedback, other: Feedback, prediction: Prediction, vertical: Vertical) -> float:
-    """How far two words say the same of a prediction: hits among all that either says is there (Jaccard), in [0, 1]."""
+def compared(word: Feedback, other: Feedback, prediction: Prediction, vertical: Vertical) -> tuple[Outcome, ...]:
+    """How a word turns out if another is the truth: hits, misses and false alarms by label. None if it cannot be said."""
     try:
-        told = vertical.outcomes(as_outputs(word, prediction), Example(prediction, (other,)))
+        return vertical.outcomes(as_outputs(word, prediction), Example(prediction, (other,)))
     except HotloopError:
-        return 1.0  # it cannot be said; nobody is blamed
-    return count(told).score
+        return ()
 
 
 def as_outputs(word: Feedback, prediction: Prediction) -> tuple[Output, ...]:

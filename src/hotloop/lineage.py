@@ -154,6 +154,7 @@ class Lineage:
         lessons = self.now.lessons
         lesson = lessons.take(change, self.now.view())
         self._due.extend(Distrust(reviewer) for reviewer in lessons.trust.newly_distrusted())
+        self._pending += [self.now.held.adjust(freed) for freed in lessons.reconsider(self.now.view())]
         if change.before is None:
             self.verified += 1
         if lesson is None:

@@ -54,7 +54,8 @@ class Proposals(msgspec.Struct, frozen=True):
 
     `data` is a C-ordered little-endian array (rows, columns) of float16 ("f2") or float32 ("f4"): the log
     carries it, so that a model can be rebuilt from the log alone. `regions` has one entry a row, or none where
-    the row is the whole piece.
+    the row is the whole piece. `signature`: a perceptual hash of what was sensed, whose bits change little when it is
+    sensed again (b"": it has none); it tells near-duplicates where there are no regions.
     """
 
     rows: int
@@ -62,6 +63,7 @@ class Proposals(msgspec.Struct, frozen=True):
     data: bytes
     regions: tuple[Region, ...] = ()
     kind: Literal["f2", "f4"] = "f2"
+    signature: bytes = b""
 
     def check_size(self) -> None:
         """ModelError if `data` is not of the size that it is said to be."""

@@ -3,14 +3,15 @@
 Each keeps the loss that the head had on it when it first came: a candidate whose error on the set is above that floor by
 more than `gate.golden_tolerance` is refused, so that slow creep, each step within the tolerance, ends here.
 
-What counts as nearly equal is told by the proposals alone, so that it follows from the log: two pieces are near-duplicates
-if most rows of each have a row of the other within a small relative distance. A photograph taken again, saved again or a
-little lighter proposes the same things with nearly the same features; another piece does not (bench/gate.py).
+What counts as nearly equal is told by what was proposed, so that it follows from the log. With regions: most of each piece's
+are also the other's, place by place. Without: the signatures (a perceptual hash) differ in few bits. A photograph taken again,
+saved again or a little lighter is caught; another piece, of the same product too, is not (bench/gate.py has the rates).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -22,8 +23,10 @@ from hotloop.gate.judge import Finding, judge
 from hotloop.gate.recent import RecentPast
 from hotloop.types import Floats, Head, Prediction, Proposals, Rows
 
-NEAR = 0.35  # relative distance of two rows of features up to which they may be of one thing
-SHARE = 0.7  # of the rows of each piece that must have such a row in the other
+OVERLAP = 0.5  # from here on two regions are of one thing (intersection over union)
+SHARE = 0.5  # of the regions of each piece that must be the other's too
+REGIONS_LEAST = 2  # with fewer, chance does it
+BITS = 24 / 256  # share of the signature's bits that may differ
 _SEALED_MAX = 10_000
 
 
@@ -55,9 +58,7 @@ class Sealed:
         self._pieces: dict[str, SealedPiece] = {}
         self._digests: dict[str, str] = {}
         self._rows = RecentPast(_SEALED_MAX)
-        self._features: NDArray[np.float32] | None = None  # every row of all pieces, made when it is asked for
-        self._owner = np.zeros(0, np.intp)
-        self._sizes = np.zeros(0)
+        self._table: _Table | None = None  # every region of all pieces, made when it is asked for
 
     def __len__(self) -> int:
         return len(self._pieces)
@@ -78,25 +79,18 @@ class Sealed:
         )
         self._digests[seen.digest] = prediction.id
         self._rows.add(prediction.id, rows, line=seen.line, site=seen.site)
-        self._features = None
+        self._table = None
 
-    def covers(self, digest: str, features: Floats) -> str:
-        """Which golden piece this one is, or nearly is, and how: "" if none. `features` (n, f) of its proposals."""
+    def covers(self, digest: str, proposals: Proposals) -> str:
+        """Which golden piece this one is, or nearly is, and how: "" if none."""
         if digest in self._digests:
             return f"the same bytes as the golden piece {self._digests[digest]}"
-        if not len(features) or not self._pieces:
+        if not self._pieces:
             return ""
-        table = self._table(features.shape[1])
-        if not len(table):
-            return ""
-        near = _near(features.astype(np.float32), table)  # (n, m)
-        forth = np.zeros((len(self._pieces), len(features)), bool)
-        np.logical_or.at(forth, self._owner, near.T)
-        back = np.bincount(self._owner, near.any(0), len(self._pieces)) / np.maximum(self._sizes, 1)
-        alike = (forth.mean(1) >= SHARE) & (back >= SHARE) & (self._sizes > 0)
-        if not alike.any():
-            return ""
-        return f"nearly the golden piece {list(self._pieces)[int(alike.argmax())]}"
+        if self._table is None:
+            self._table = _table([piece.proposals for piece in self._pieces.values()])
+        alike = _alike(proposals, self._table)
+        return f"nearly the golden piece {list(self._pieces)[int(alike.argmax())]}" if alike.any() else ""
 
     def floor(self, candidate: Head) -> Finding:
         """Whether a candidate is above the floor: no worse on the golden set than the first head, and in no part of it."""
@@ -131,37 +125,57 @@ class Sealed:
             self._digests[piece.digest] = piece.prediction
             self._rows.add(piece.prediction, Rows(x, y, w), line=piece.line, site=piece.site)
 
-    def _table(self, columns: int) -> NDArray[np.float32]:
-        """All rows of all pieces (m, columns), with whose they are."""
-        if self._features is None:
-            parts = [_fitting(piece.proposals, columns) for piece in self._pieces.values()]
-            self._features = np.concatenate([np.zeros((0, columns), np.float32), *parts])
-            self._sizes = np.array([len(part) for part in parts], float)
-            self._owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-        return self._features if self._features.shape[1] == columns else np.zeros((0, columns), np.float32)
+
+@dataclass(frozen=True)
+class _Table:
+    """The regions of all pieces (m, 4), whose each is (m,), how many each has (k,), and their signatures as bits."""
+
+    regions: Floats
+    owner: NDArray[np.intp]
+    sizes: Floats
+    signatures: list[NDArray[np.uint8]]
 
 
-def _fitting(proposals: Proposals, columns: int) -> NDArray[np.float32]:
-    """A piece's features; none if they are of another length than those asked for."""
-    if proposals.columns != columns:
-        return np.zeros((0, columns), np.float32)
-    return proposals.array().astype(np.float32)
+def _table(pieces: Sequence[Proposals]) -> _Table:
+    boxes = [_boxes(piece) for piece in pieces]
+    owner = np.repeat(np.arange(len(boxes)), [len(part) for part in boxes])
+    regions = np.concatenate([np.zeros((0, 4)), *boxes])
+    return _Table(regions, owner, np.array([len(part) for part in boxes], float), [_bits(piece) for piece in pieces])
 
 
-def _near(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which rows of a (n, f) and b (m, f) are within NEAR of each other, relative to their lengths: (n, m)."""
-    lengths = (a * a).sum(1)[:, None], (b * b).sum(1)[None]
-    squares = lengths[0] + lengths[1] - 2 * (a @ b.T)
-    near: NDArray[np.bool_] = squares <= NEAR**2 * np.maximum((lengths[0] + lengths[1]) / 2, 1e-12)
-    return near
+def _alike(proposals: Proposals, table: _Table) -> NDArray[np.bool_]:
+    """Which of the table's pieces a piece nearly is: (k,)."""
+    boxes, bits = _boxes(proposals), _bits(proposals)
+    if len(boxes) >= REGIONS_LEAST:
+        same = _overlaps(boxes, table.regions) >= OVERLAP  # (n, m)
+        mine = np.zeros((len(table.sizes), len(boxes)), bool)
+        np.logical_or.at(mine, table.owner, same.T)
+        theirs = np.bincount(table.owner, same.any(0), len(table.sizes)) / np.maximum(table.sizes, 1)
+        return np.asarray((mine.mean(1) >= SHARE) & (theirs >= SHARE) & (table.sizes >= REGIONS_LEAST))
+    if proposals.regions or not len(bits):
+        return np.zeros(len(table.sizes), bool)
+    return np.array([len(other) == len(bits) and (bits != other).mean() <= BITS for other in table.signatures], bool)
 
 
 def near_duplicates(one: Proposals, other: Proposals) -> bool:
     """Whether two pieces are near-duplicates, by the rule that `Sealed` goes by."""
-    if not one.rows or not other.rows or one.columns != other.columns:
-        return False
-    near = _near(*(p.array().astype(np.float32) for p in (one, other)))
-    return bool(near.any(1).mean() >= SHARE and near.any(0).mean() >= SHARE)
+    return bool(_alike(one, _table([other])).any())
 
 
-__all__: Sequence[str] = ("NEAR", "SHARE", "Sealed", "SealedState", "near_duplicates")
+def _boxes(proposals: Proposals) -> Floats:
+    """Regions that are boxes, as (n, 4)."""
+    boxes = [region for region in proposals.regions if len(region) == 4]
+    return np.asarray(boxes, np.float64).reshape(-1, 4)
+
+
+def _bits(proposals: Proposals) -> NDArray[np.uint8]:
+    return np.unpackbits(np.frombuffer(proposals.signature, np.uint8))
+
+
+def _overlaps(a: Floats, b: Floats) -> Floats:
+    """Intersection over union of boxes (n, 4) and (m, 4): (n, m)."""
+    sides = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
+    shared = sides.clip(0).prod(2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(1) for boxes in (a, b)]
+    union = areas[0][:, None] + areas[1][None] - shared
+    return np.asarray(shared / np.maximum(union, 1e-9))

@@ -21,6 +21,7 @@ _DIGEST = re.compile(r"\A[0-9a-f]{64}\Z")
 _TEXT_CHARS_MAX = 4000
 _LABEL_CHARS_MAX = 200
 _ITEMS_MAX = 10_000  # outputs, regions or claims of one record
+_SIGNATURE_BYTES_MAX = 256
 _REGION_MAX = 64  # numbers of one region
 _FEATURE_MAX = 1e6  # squares of larger ones would drown the moments
 _RESERVED = ("hub", "audit", "engine", "labels")  # devices that only the hub itself writes as
@@ -198,6 +199,8 @@ def _proposals(proposals: Proposals) -> None:
         )
     for region in proposals.regions:
         _region(region)
+    if len(proposals.signature) > _SIGNATURE_BYTES_MAX:
+        raise RequestError(f"a signature has {len(proposals.signature)} bytes: it has at most {_SIGNATURE_BYTES_MAX}")
 
 
 def _region(region: Region) -> None:

@@ -23,7 +23,7 @@ from hotloop.types import (
     Rows,
     digest,
 )
-from hotloop.verticals.inspection.classifier import backbone, expand, start_bundle
+from hotloop.verticals.inspection.classifier import backbone, expand, signature, start_bundle
 from hotloop.verticals.inspection.settings import InspectionConfig
 from hotloop.verticals.inspection.start_labels import labelled_payloads
 
@@ -65,8 +65,9 @@ class WholeImage:
 
     def propose(self, payload: Payload) -> Proposals:
         """The features of the piece. ImageError if it cannot be read."""
-        features = self._backbone.features(decode_image(payload.data, self._config.images))
-        return Proposals(1, len(features), features.astype("<f2").tobytes())
+        image = decode_image(payload.data, self._config.images)
+        features = self._backbone.features(image)
+        return Proposals(1, len(features), features.astype("<f2").tobytes(), signature=signature(image))
 
     def answer(self, proposals: Proposals, head: Head) -> tuple[Output, ...]:
         """The kind with the highest score, as one output; none for a piece that is good."""
