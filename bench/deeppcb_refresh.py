@@ -37,7 +37,7 @@ from hotloop.ports import Vertical
 from hotloop.predict import unpack_head
 from hotloop.recovery import records_of
 from hotloop.store.embedded import open_embedded
-from hotloop.types import Candidate, Head, Judgement, Payload, Prediction, Release
+from hotloop.types import Candidate, Command, Example, Feedback, Head, Judgement, Payload, Prediction, Release
 from hotloop.verticals.inspection.labels import read_labels
 from hotloop.verticals.inspection.pieces import Piece
 from hotloop.verticals.inspection.plant import Sensed, sensed
@@ -45,6 +45,7 @@ from hotloop.verticals.inspection.score import Boxes, Quality, measure, truths_o
 from hotloop.verticals.inspection.train import main as train
 
 TEST_BOARDS = 200
+_AFTER_S = 60.0  # that a refresh takes besides its training
 FLOOR = 0.02  # answers down to here count for the mean average precision
 out = Console()
 
@@ -92,19 +93,16 @@ def stream(engine: Engine, pieces: list[Piece], given: argparse.Namespace) -> li
             out.print(f"{number:4d} boards, minute {minute:4.1f}: precision {window.precision:.1%}, "
                       f"recall {window.recall:.1%}; {engine.refresher.words}", highlight=False)  # fmt: skip
             window = Tally()
-    left_s = began + given.minutes * 60 - time.monotonic()
     last = engine.model.version
-    if left_s > 60:
-        finish(engine, left_s)
+    end = began + given.minutes * 60
+    while end - time.monotonic() > 60 * given.refresh_minutes + _AFTER_S:
+        finish(engine, end)
     out.print(f"minute {(time.monotonic() - began) / 60:.1f}: version {engine.model.version} (at the stream's end {last})")
     return rows
 
 
-def finish(engine: Engine, left_s: float) -> None:
-    """One more refresh on everything, if it fits into the time that is left."""
-    from hotloop.types import Command
-
-    end = time.monotonic() + left_s
+def finish(engine: Engine, end: float) -> None:
+    """One more refresh on everything."""
     while engine.refresher.running and time.monotonic() < end:
         time.sleep(1.0)
     engine.command(Command(order="refresh", by="bench", reason="the stream has ended"))
@@ -114,10 +112,8 @@ def finish(engine: Engine, left_s: float) -> None:
     time.sleep(2.0)
 
 
-def example_of(prediction, feedback):  # type: ignore[no-untyped-def]
+def example_of(prediction: Prediction, feedback: Feedback) -> Example:
     """A prediction with one word on it."""
-    from hotloop.types import Example
-
     return Example(prediction, (feedback,))
 
 
@@ -175,7 +171,12 @@ def main() -> None:
             store=StoreConfig(folder=folder),
             base=folder,
             refresh=RefreshConfig(
-                automatic=True, examples_min=given.examples, pause_s=20.0, minutes_max=given.refresh_minutes
+                automatic=True,
+                examples_min=given.examples,
+                pause_s=20.0,
+                minutes_max=given.refresh_minutes,
+                holdout_share=0.1,
+                threads=2,
             ),
         )
         engine = Engine(config, load_vertical(config), open_embedded(config))

@@ -18,10 +18,11 @@ import msgspec
 from hotloop.config import LoopConfig, check_name
 from hotloop.embedding import Embedder
 from hotloop.errors import CorruptError, HotloopError, InputError, ModelError, NotFoundError, StoreError
-from hotloop.feedback import check_feedback
+from hotloop.feedback import check_feedback, drawn
 from hotloop.learn.drift import DriftTest
 from hotloop.learned import LearnedState, Reach
 from hotloop.lineage import Lineage
+from hotloop.looking import Looking
 from hotloop.measure import Measures, Metrics, Report, count
 from hotloop.ports import Ports, Vertical
 from hotloop.predict import Predictor, pack_head
@@ -30,17 +31,20 @@ from hotloop.refresher import Refresher
 from hotloop.rollout import as_release, next_release, wait_s
 from hotloop.steps import Update, affected, selected
 from hotloop.types import (
+    Asked,
     Body,
     Candidate,
     Change,
     Command,
     Event,
+    Example,
     Feedback,
     Judgement,
     Live,
     Model,
     Notice,
     Observation,
+    Outcome,
     Payload,
     Prediction,
     Record,
@@ -130,6 +134,7 @@ class Engine:
         self._newest: OrderedDict[str, None] = OrderedDict()
         self._forms: set[tuple[object, ...]] = set()  # of proposals that are known to fit
         self._updates = 0
+        self.looking = Looking(config.review)
         self._drift = DriftTest(config.refresh.drift_alpha)
         self.drifted = False  # the verified error has changed since the last refresh
         self._reported: Report | None = None
@@ -248,7 +253,8 @@ class Engine:
     def review(self, limit: int) -> tuple[list[tuple[str, float, str]], str]:
         """What a human should look at, best first: (prediction, value, reason); and what may pass, in words."""
         with self.turning:
-            return [], ""
+            found = self.looking.next(limit, self.lineage.now)
+            return [(one.prediction, one.value, one.reason) for one in found], self.looking.words()
 
     def note(self, body: Candidate | Rederived | Notice) -> int:
         """Log what the hub's own slower work came to; its offset."""
@@ -313,6 +319,10 @@ class Engine:
 
     def _take(self, record: Record) -> None:
         self._seen(record, self.lineage.take(record))
+        body, share = record.event.body, self.config.review.audit_share
+        if isinstance(body, Prediction) and not body.outputs and share and drawn(body.id, self.config.learn.seed, share):
+            asked = Asked(prediction=body.id, propensity=share, at=self.clock.now())
+            self.log.append([Event("audit-draw", record.offset, asked)])  # the offset is the key: drawn once
 
     def _seen_again(self, record: Record, change: Change | None) -> None:
         """A record of before this start: the lines still answer with what they acknowledged then."""
@@ -321,6 +331,11 @@ class Engine:
 
     def _seen(self, record: Record, change: Change | None) -> None:
         """measure: count a record, and how the prediction turned out if the record says so."""
+        body = record.event.body
+        if isinstance(body, Prediction):
+            self.looking.add(body)
+        elif isinstance(body, Asked):
+            self.looking.asked(body.prediction)
         with self.measuring:
             self.metrics.record(record, self.measures.add(record))
             if change is not None and change.after is not None:
@@ -328,9 +343,18 @@ class Engine:
                     outcomes = self.vertical.outcomes(change.after.prediction.outputs, change.after)
                     self.measures.judged(change.after, outcomes, record)
                     if change.before is None and outcomes:
-                        self.drifted = self._drift.add(1.0 - count(outcomes).score) or self.drifted
+                        self._first_verified(change.after, outcomes)
                 if self._embedder is not None:
                     self._embedder.add(change.after)
+
+    def _first_verified(self, example: Example, outcomes: Sequence[Outcome]) -> None:
+        """What a piece that is verified for the first time says of drift, and of what may pass."""
+        score, name = count(outcomes).score, example.prediction.id
+        self.drifted = self._drift.add(1.0 - score) or self.drifted
+        propensity = 1.0 if example.prediction.outputs else self.measures.audited.propensity(name)
+        if propensity is not None:
+            self.looking.verified(example.prediction, self.lineage.now, wrong=score < 1.0, propensity=propensity)
+        self.looking.done(name)
 
     def _concluded(self, update: Update) -> _Conclusion:
         """What is said of an update: the judgement, and the release with its model if there is one."""

@@ -20,6 +20,7 @@ from hotloop.errors import ModelError, NewerFormatError, NotFoundError
 from hotloop.gate import Finding, judge
 from hotloop.gate.held import merged, name_of, reverse
 from hotloop.gate.loss import piece_loss
+from hotloop.generalise import harm
 from hotloop.join import Joiner
 from hotloop.learned import Learned, LearnedState, Reach, Records, as_released, finite, of_backbone, revived
 from hotloop.ports import Vertical
@@ -313,7 +314,9 @@ class Lineage:
         finding = judge(champion, challenger, self.config.gate, recent.parts(self.champion.labels))
         if finding.decision == "promote" and len(self.now.lessons.sealed):
             floor = self.now.lessons.sealed.floor(candidate)
-            return finding if floor.decision == "promote" else floor
+            finding = finding if floor.decision == "promote" else floor
+        if finding.decision == "promote" and (why := harm(self.now, candidate, self.config.gate)):
+            return Finding("refuse", why, finding.count, finding.difference, finding.e_value, finding.slices)
         return finding
 
     def state(self) -> bytes:

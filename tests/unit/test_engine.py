@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from hotloop.config import GateConfig, LearnConfig
+from hotloop.config import GateConfig, LearnConfig, TrustConfig
 from hotloop.errors import (
     ConfigError,
     CorruptError,
@@ -536,7 +536,7 @@ def test_trouble_is_told_and_the_loop_goes_on(stand, monkeypatch, error):
 
 def test_many_threads_observe_verify_and_turn(stand):
     """Nothing is lost, doubled or out of step; the log rebuilds to the same heads."""
-    loop = stand()
+    loop = stand(trust=TrustConfig(second_opinion=False))
     rng = np.random.default_rng(3)
     points = rng.normal(size=(4, 10, 2)).tolist()
     failures = []

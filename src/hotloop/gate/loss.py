@@ -15,7 +15,8 @@ from hotloop.types import Floats, Head, Rows
 def piece_loss(rows: Rows, head: Head) -> float:
     """In [0, 1]: 0 is right, 1 is all wrong; 1 where a score is no finite number."""
     count = len(head.labels)
-    scores = rows.x @ head.weights[:, :count]
+    with np.errstate(invalid="ignore", over="ignore"):
+        scores = rows.x @ head.weights[:, :count]
     if not np.isfinite(scores).all():
         return 1.0
     said = decided(scores, np.asarray(head.thresholds))

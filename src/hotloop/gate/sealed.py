@@ -38,6 +38,8 @@ class SealedPiece(msgspec.Struct, frozen=True):
     line: str
     site: str
     proposals: Proposals
+    columns: int
+    targets: int
     x: bytes
     y: bytes
     w: bytes
@@ -72,6 +74,8 @@ class Sealed:
             line=seen.line,
             site=seen.site,
             proposals=prediction.proposals,
+            columns=rows.x.shape[1],
+            targets=rows.y.shape[1],
             x=rows.x.astype("<f8").tobytes(),
             y=rows.y.astype("<f8").tobytes(),
             w=rows.w.astype("<f8").tobytes(),
@@ -95,7 +99,8 @@ class Sealed:
     def floor(self, candidate: Head) -> Finding:
         """Whether a candidate is above the floor: no worse on the golden set than the first head, and in no part of it."""
         names = self._rows.names()
-        losses = self._rows.losses(candidate)[0]
+        with np.errstate(invalid="ignore"):
+            losses = self._rows.losses(candidate)[0]
         floors = np.array([self._pieces[name].floor for name in names])
         if not np.isfinite(losses).all():
             return Finding("refuse", "it answers the golden pieces with numbers that are not finite", len(names), 1.0, np.inf)
@@ -120,7 +125,8 @@ class Sealed:
         self.__init__(self._config)  # type: ignore[misc]
         for piece in state.pieces:
             w = np.frombuffer(piece.w, "<f8")
-            x, y = (np.frombuffer(part, "<f8").reshape(len(w), -1) for part in (piece.x, piece.y))
+            x = np.frombuffer(piece.x, "<f8").reshape(len(w), piece.columns)
+            y = np.frombuffer(piece.y, "<f8").reshape(len(w), piece.targets)
             self._pieces[piece.prediction] = piece
             self._digests[piece.digest] = piece.prediction
             self._rows.add(piece.prediction, Rows(x, y, w), line=piece.line, site=piece.site)

@@ -81,6 +81,25 @@ class Reflex:
             others.merge(sums)
         return self._headed(self._moments.with_only(others))
 
+    def sums_of(self, site: str) -> Sums:
+        """What a site's rows add up to. The sites after the first SITES_MAX share one."""
+        if site != self._first:
+            return self._others.get(site, self._pool).twin()
+        whole = self._moments.sums.twin()
+        for sums in (*self._others.values(), self._pool):
+            whole.merge(sums, -1)
+        return whole
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The sites whose sums are kept apart."""
+        return (*(() if self._first is None else (self._first,)), *self._others)
+
+    @property
+    def moments(self) -> Moments:
+        """The moments of all that is learned, to be read."""
+        return self._moments
+
     def leverage(self, x: Floats) -> Floats:
         """How new each row of x (n, d) is: h = xᵀ A⁻¹ x, (n,)."""
         return self._moments.leverage(x)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from hotloop.measure.audited import Audited, AuditSummary
 from hotloop.measure.ceiling import ceiling
 from hotloop.measure.density import Cadence, Density, LineDensity
 from hotloop.measure.quality import ALPHA, Quality, QualitySummary
@@ -13,7 +14,7 @@ from hotloop.measure.tally import count
 from hotloop.measure.tti import Improvement, Improvements
 from hotloop.measure.verdicts import Verdict, Verdicts
 from hotloop.measure.waterfall import Passage, Waterfall, WaterfallSummary
-from hotloop.types import Example, Feedback, Judgement, Live, Outcome, Prediction, Record, Release
+from hotloop.types import Asked, Example, Feedback, Judgement, Live, Outcome, Prediction, Record, Release
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +36,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     quality: QualitySummary
     improvements: tuple[Improvement, ...]
     ceiling: str  # a notice in words, or ""
+    audit: AuditSummary
     early: int
     lost: int
 
@@ -56,6 +58,7 @@ class Measures:
         self._density = Density()
         self._quality = Quality()
         self._improvements = Improvements()
+        self.audited = Audited()
 
     def add(self, record: Record) -> list[Passage]:
         """Take a record; gives the verdicts that it brought to their line, each with all its times."""
@@ -64,6 +67,7 @@ class Measures:
         self._began_at = self._began_at or at
         if isinstance(body, Prediction):
             self._density.predicted(body.observation.line, at)
+            self.audited.predicted(flagged=bool(body.outputs))
             for verdict in self._verdicts.predicted(body, record.offset):
                 self._told(verdict)
         elif isinstance(body, Feedback):
@@ -78,6 +82,8 @@ class Measures:
             self._density.live(body, at)
             self._improvements.live(body.version, at)
             return self._waterfall.live(body, at)
+        elif isinstance(body, Asked):
+            self.audited.asked(body.prediction, body.propensity)
         elif isinstance(body, Judgement):
             self._density.judged(body)
             self._waterfall.judged(body)
@@ -89,8 +95,9 @@ class Measures:
         Call it for every change of an example, also where a later word only corrects an earlier one.
         """
         if self._quality.add(example, outcomes, record.received_at):
-            score = count(outcomes).score
-            self._improvements.judged(example.prediction.version, score, record.received_at)
+            tally, prediction = count(outcomes), example.prediction
+            self._improvements.judged(prediction.version, tally.score, record.received_at)
+            self.audited.judged(prediction.id, tally.hits, tally.missed, flagged=bool(prediction.outputs))
 
     def stalled(self, examples: int) -> str:
         """Why more verdicts of the same kind do not help, by the newest `examples`; "" where they do, or who knows."""
@@ -112,6 +119,7 @@ class Measures:
             quality=self._quality.summary(alpha),
             improvements=self._improvements.summary(),
             ceiling=ceiling(self._quality.scores(), alpha),
+            audit=self.audited.summary(),
             early=self._verdicts.early,
             lost=self._verdicts.lost,
         )

@@ -125,6 +125,13 @@ def _density(report: Report) -> str:
 
 def _notes(report: Report) -> str:
     notes = [report.ceiling] if report.ceiling else []
+    audit = report.audit
+    if audit.recall is not None:
+        notes.append(
+            f"By the audit recall over all pieces is {audit.recall:.1%} ({100 * audit.lower:.1f} to {100 * audit.upper:.1f}), "
+            f"{audit.audited} of {audit.unflagged} unflagged pieces verified; on reviewed pieces alone it looks like "
+            f"{audit.reviewed or 0.0:.1%}."
+        )
     skewed = sum(stage.spread.negative for stage in report.waterfall.stages)
     if skewed:
         notes.append(f"{skewed} stages ended before they began: some devices' clocks differ from the hub's.")

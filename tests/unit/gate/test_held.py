@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hotloop.config import LearnConfig
 from hotloop.gate import Held
-from hotloop.gate.held import HeldState, name_of, reverse
+from hotloop.gate.held import HeldState, merged, name_of, reverse
 from hotloop.learn import Reflex
 from hotloop.types import Change, Claim, Example, Feedback, Head, Observation, Prediction, Proposals, Rows
 
@@ -173,3 +173,21 @@ def test_whatever_is_refused_the_learner_holds_what_was_promoted(steps):
     oracle.learn([Change(1, None, one) for one in learned.values()])
     np.testing.assert_allclose(reflex.head().weights, oracle.head().weights, atol=1e-9)
     assert reflex.count == len(learned)
+
+
+def test_what_a_rollback_took_out_waits_for_other_refusals():
+    """It is held, and not tried again by itself."""
+    held = Held()
+    changes = [change(k, f"p{k}", None, "a") for k in range(20)]
+    held.set_aside(changes)
+    assert len(held) == 20
+    assert held.holds("p3")
+    assert not held.holds("x")
+    assert held.retry() == []
+
+
+def test_changes_of_one_prediction_become_one():
+    """From the first before to the last after; what comes to nothing is none."""
+    one, two, other = change(1, "p", None, "a"), change(3, "p", "a", "b"), change(2, "q", "a", "b")
+    assert merged([one, other, two]) == [other, change(3, "p", None, "b")]
+    assert merged([one, change(4, "p", "a", None)]) == []

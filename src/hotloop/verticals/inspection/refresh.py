@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -26,7 +27,8 @@ from hotloop.verticals.inspection.task import Detection, vertical
 from hotloop.verticals.inspection.whole import WholeImage
 
 _SAVE_S = 20.0  # between two checkpoints
-_TIMED_STEPS = 4  # that the plan is made by; the first is slower and does not count
+_TIMED_STEPS = 10  # that the plan is made by: the quickest third of them, for a busy moment must not make a small plan
+_OVERTIME = 1.3  # of the time allowed, after which a run ends before its plan
 _TRAIN_SHARE = 0.9  # of the time allowed goes to steps, the rest to what comes after
 _SAY_EVERY = 10  # steps
 _NICE = 10
@@ -111,6 +113,8 @@ def train(folder: Path) -> None:
         if now_s - saved_s > _SAVE_S:
             _save(run, number + 1, folder)
             saved_s = now_s
+        if now_s - began_s > _OVERTIME * job.minutes_max * 60:
+            break
     _save(run, plan.steps, folder)
     say(folder, Progress(state="running", share=_TRAIN_SHARE, text="measuring what was trained"))
     bundle = run.bundle()
@@ -124,11 +128,11 @@ def _planned(run: Run, job: Job, folder: Path) -> Plan:
     if kept.exists():
         return msgspec.json.decode(kept.read_bytes(), type=Plan)
     run.restart(1000)
-    marks = []
-    for number in range(_TIMED_STEPS + 1):
+    marks = [time.monotonic()]
+    for number in range(_TIMED_STEPS):
         run.step(number)
         marks.append(time.monotonic())
-    step_s = (marks[-1] - marks[0]) / _TIMED_STEPS
+    step_s = sorted(later - earlier for earlier, later in pairwise(marks))[_TIMED_STEPS // 3]
     steps = min(run.steps_max, max(1, int(_TRAIN_SHARE * job.minutes_max * 60 / step_s)))
     kept.write_bytes(msgspec.json.encode(Plan(steps)))
     return Plan(steps)
