@@ -174,23 +174,27 @@ def report(
 @app.command()
 def replay(
     path: LoopFile = Path("loop.toml"),
-    delays: Annotated[
-        str, typer.Option("--delays", help="What if feedback came so much later: seconds, with commas.")
-    ] = "",
+    delay: Annotated[
+        list[str] | None, typer.Option("--delay", help="What if feedback came so much later: 0s, 30m, 7d. Several times.")
+    ] = None,
+    against: Annotated[
+        list[Path] | None, typer.Option("--against", help="Also with the settings of this file. Several times.")
+    ] = None,
+    delays: Annotated[str, typer.Option("--delays", help="As --delay: seconds, with commas.")] = "",
     to: Annotated[int, typer.Option("--to", help="Write the head of this version again, to --out.")] = 0,
     folder: OutFolder = Path("out/replay"),
 ) -> None:
-    """Learn the whole log again and compare each release; or replay it with feedback delayed."""
-    from hotloop.offline import rebuild, what_if
+    """Learn the whole log again and compare each release; or replay it with feedback delayed, or with other settings."""
+    from hotloop.offline import rebuild, seconds, what_if
 
     config = load(path)
     _make(folder)
-    if delays:
-        table = Table("feedback delayed by", "precision", "recall", "F", title="what if feedback came later")
-        for curve in what_if(config, _numbers(delays), folder):
-            table.add_row(
-                f"{curve.delay_s:g} s", *(f"{x:.3f}" for x in (curve.precision, curve.recall, curve.f_score))
-            )
+    wanted = [*(_numbers(delays) if delays else []), *(seconds(text) for text in delay or [])]
+    if wanted or against:
+        others = {other.stem: _beside(config, other) for other in against or []}
+        table = Table("what if", "precision", "recall", "F", title="the same log, predicted and learned anew")
+        for curve in what_if(config, wanted or [0.0], folder, others):
+            table.add_row(escape(curve.name), *(f"{x:.3f}" for x in (curve.precision, curve.recall, curve.f_score)))
         out.print(table)
         out.print(f"curves: {folder / 'what_if.png'}", highlight=False, markup=False, soft_wrap=True)
         return
@@ -336,6 +340,11 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{folder} cannot be made ({error.strerror}): give --out another folder") from error
+
+
+def _beside(config: LoopConfig, path: Path) -> LoopConfig:
+    """The settings of another file, on the stores of this loop."""
+    return msgspec.structs.replace(load(path), store=config.store)
 
 
 def _numbers(text: str) -> list[float]:

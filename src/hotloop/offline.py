@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hotloop.config import LoopConfig
-from hotloop.errors import CorruptError, HotloopError, InputError, ModelError, NotFoundError
-from hotloop.join import subject
+from hotloop.errors import ConfigError, CorruptError, HotloopError, InputError, ModelError, NotFoundError
+from hotloop.evidence import share_interval
+from hotloop.join import Joiner, subject
 from hotloop.lineage import Lineage
 from hotloop.loading import load_vertical
 from hotloop.measure import Measures, Report, Tally, count, delayed, plots
 from hotloop.ports import Registry, Vertical
 from hotloop.predict import pack_head, unpack_head
-from hotloop.recovery import replay
+from hotloop.recovery import past, replay
+from hotloop.store.lake import LanceLake
 from hotloop.store.lake_report import verify_lake
 from hotloop.store.reader import LogReader
 from hotloop.store.registry import SqliteRegistry
@@ -27,6 +32,9 @@ from hotloop.store.verify import verify_log
 from hotloop.types import Change, Example, Feedback, Prediction, Record, digest
 
 Tracked = Callable[[Any, str, int], Any]
+
+_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_ALPHA = 0.05  # of a band
 
 
 @dataclass(frozen=True)
@@ -43,14 +51,20 @@ class Rebuilt:
 
 @dataclass(frozen=True)
 class Delayed:
-    """Quality of a replay with feedback delayed: over all verified predictions, and as it went."""
+    """Quality of a replay with feedback delayed: over all verified predictions, and as it went.
 
+    `lower`, `upper`: the band of each score (anytime-valid, outcomes taken as independent).
+    """
+
+    name: str
     delay_s: float
     precision: float
     recall: float
     f_score: float
     minutes: tuple[float, ...]
     scores: tuple[float, ...]
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -72,25 +86,55 @@ def report_of(config: LoopConfig) -> Report:
     vertical = load_vertical(config)
     measures = Measures()
     with closing(LogReader(log_path(config))) as log:
-        joiner = Lineage(vertical, config, log.about)
+        joiner = Joiner(config.join, log.about)
         for record in log.records():
             measures.add(record)
-            change = joiner.take(record)
+            change = joiner.add(record)
             if change is not None and change.after is not None:
                 with suppress(ModelError, InputError):  # of another backbone: nobody can say how it turned out
                     outcomes = vertical.outcomes(change.after.prediction.outputs, change.after)
                     measures.judged(change.after, outcomes, record)
-            joiner.forget()
     return measures.report(config.name)
+
+
+class _Blobs:
+    """The lake, opened when a blob of it is needed: only logs with refreshes need it, and one process may have it open."""
+
+    def __init__(self, config: LoopConfig) -> None:
+        self._config = config
+        self._lake: LanceLake | None = None
+
+    def get(self, name: str) -> bytes:
+        """The bytes of a digest. StoreBusyError while the hub has the lake open."""
+        if self._lake is None:
+            self._lake = LanceLake(Path(self._config.store.folder) / "lake", self._config.store)
+        return self._lake.get(name)
+
+    def close(self) -> None:
+        """Release it."""
+        if self._lake is not None:
+            self._lake.close()
+
+
+def _lineage(vertical: Vertical, config: LoopConfig, log: LogReader, blobs: _Blobs) -> Lineage:
+    """A fresh lineage that can look up what a refresh, a rollback or an unlearning needs."""
+
+    def between(after: int, upto: int) -> list[Record]:
+        return list(takewhile(lambda r: r.offset <= upto, dropwhile(lambda r: r.offset <= after, log.records())))
+
+    lineage = Lineage(vertical, config, log.about, records=between, fetch=blobs.get)
+    again = partial(_lineage, vertical, config, log, blobs)
+    lineage.reach = replace(lineage.reach, past=lambda version: past(again(), log.records(), version))
+    return lineage
 
 
 def rebuild(config: LoopConfig, tracked: Tracked, to: int = 0) -> Rebuilt:
     """Learn the whole log again, and compare each release with what was logged. `to`: the version to give out."""
     began = time.perf_counter()
     vertical = load_vertical(config)
-    with closing(LogReader(log_path(config))) as log:
+    with closing(LogReader(log_path(config))) as log, closing(_Blobs(config)) as blobs:
         last = log.last()
-        lineage = Lineage(vertical, config, log.about)
+        lineage = _lineage(vertical, config, log, blobs)
         records = tracked(log.records(), "learning the log again", last)
         releases = same = 0
         wanted = pack_head(lineage.champion) if to == 1 else None
@@ -122,47 +166,83 @@ def _registry(path: Path, config: LoopConfig) -> Registry:
     return SqliteRegistry(path, config.rollout.retained_models)
 
 
-def what_if(config: LoopConfig, delays_s: Sequence[float], folder: Path) -> list[Delayed]:
-    """The same log with feedback that much later: what a slower loop would have cost. Plots into `folder`."""
-    vertical = load_vertical(config)
+def seconds(text: str) -> float:
+    """A time such as "0s", "30m", "12h" or "7d", or plain seconds. ConfigError says what is none."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h|d|w)?", text.strip())
+    if found is None:
+        raise ConfigError(f"{text[:40]!r} is no time: give a number and s, m, h, d or w, such as 30m or 7d")
+    return float(found[1]) * _UNITS_S[found[2] or "s"]
+
+
+def what_if(
+    config: LoopConfig, delays_s: Sequence[float], folder: Path, against: Mapping[str, LoopConfig] | None = None
+) -> list[Delayed]:
+    """The same log with feedback that much later, and with other settings (recipe, thresholds, trust): by their names.
+
+    What a slower loop, or another rule, would have cost. Plots the curves into `folder`.
+    """
     with closing(LogReader(log_path(config))) as log:
-        records = [r for r in log.records() if isinstance(r.event.body, Prediction | Feedback)]
-        truths = _examples(records, vertical, config, log)
-        curves = [_delayed(config, vertical, records, truths, delay) for delay in delays_s]
-    plots.what_if({f"{c.delay_s:g} s": (c.minutes, c.scores) for c in curves}, folder / "what_if.png")
+        own = _own_versions(config)
+        records = [r for r in log.records() if _replayable(r, own)]
+        truths = _examples(records, config, log)
+        curves = [
+            _delayed(name, other, records, truths, delay)
+            for name, other in {"": config, **(against or {})}.items()
+            for delay in delays_s
+        ]
+    plots.what_if({curve.name: (curve.minutes, curve.scores, curve.lower, curve.upper) for curve in curves}, folder / "what_if.png")
     return curves
 
 
-def _examples(records: Iterable[Record], vertical: Vertical, config: LoopConfig, log: LogReader) -> dict[str, Example]:
+def _own_versions(config: LoopConfig) -> Callable[[int], bool]:
+    """Whether a version answered on the backbone that the loop starts with: a replay can only predict on that one."""
+    path = Path(config.store.folder) / "registry.sqlite"
+    if not path.is_file():
+        return lambda _: True
+    with closing(SqliteRegistry(path, config.rollout.retained_models)) as registry:
+        others = {m.version for m in registry.history(registry.latest()) if m.backbone != load_vertical(config).backbone}
+    return lambda version: version not in others
+
+
+def _replayable(record: Record, own: Callable[[int], bool]) -> bool:
+    body = record.event.body
+    return isinstance(body, Feedback) or (isinstance(body, Prediction) and own(body.version))
+
+
+def _examples(records: Iterable[Record], config: LoopConfig, log: LogReader) -> dict[str, Example]:
     """Each verified prediction with the last word on it."""
-    lineage = Lineage(vertical, config, log.about)
-    examples = {}
+    joiner, examples = Joiner(config.join, log.about), {}
     for record in records:
-        change = lineage.take(record)
+        change = joiner.add(record)
         if change is not None and change.after is not None:
             examples[change.after.prediction.id] = change.after
-        lineage.forget()
     return examples
 
 
 def _delayed(
+    name: str,
     config: LoopConfig,
-    vertical: Vertical,
     records: Sequence[Record],
     truths: dict[str, Example],
     delay_s: float,
 ) -> Delayed:
     """Predict and learn anew from records whose feedback is late; judged by the truth as it is known now."""
-    past: dict[str, list[Record]] = {}
-    lineage = Lineage(vertical, config, lambda prediction: past.get(prediction, []))
-    total, window, minutes, scores = Tally(), Tally(), [], []
+    about: dict[str, list[Record]] = {}
+    kept: list[Record] = []
+    vertical = load_vertical(config)
+    lineage = Lineage(
+        vertical, config, lambda prediction: about.get(prediction, []), records=lambda after, upto: kept[after:upto]
+    )
+    total, window, minutes, windows = Tally(), Tally(), [], []
     began = records[0].received_at if records else 0.0
     for record in delayed(records, delay_s):
         body = record.event.body
-        past.setdefault(subject(record) or "", []).append(record)
+        about.setdefault(subject(record) or "", []).append(record)
+        kept.append(record)
         lineage.take(record)
         if isinstance(body, Feedback):
-            lineage.update()
+            while lineage.update() is not None and lineage.due:
+                pass
             continue
         assert isinstance(body, Prediction), "nothing else comes out of `delayed`"
         if body.id not in truths:
@@ -175,9 +255,15 @@ def _delayed(
         window.add(count(outcomes))
         if window.hits + window.false_alarms + window.missed >= 100:
             minutes.append((record.received_at - began) / 60)
-            scores.append(window.f1)
+            windows.append(window)
             window = Tally()
-    return Delayed(delay_s, total.precision, total.recall, total.f1, tuple(minutes), tuple(scores))
+    bands = [share_interval(w.hits, w.hits + w.false_alarms + w.missed, _ALPHA) for w in windows]
+    lower, upper = (tuple(2 * band[side] / (1 + band[side]) for band in bands) for side in (0, 1))
+    named = " ".join(part for part in (name, f"{delay_s:g} s") if part)
+    scores = tuple(w.f1 for w in windows)
+    return Delayed(
+        named, delay_s, total.precision, total.recall, total.f1, tuple(minutes), scores, lower, upper
+    )
 
 
 def verify_all(config: LoopConfig) -> Iterator[Finding]:

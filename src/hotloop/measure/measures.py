@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from hotloop.measure.audited import Audited, AuditSummary
-from hotloop.measure.ceiling import ceiling
+from hotloop.measure.ceiling import Ceiling, ceiling, ceilings
 from hotloop.measure.density import Cadence, Density, LineDensity
+from hotloop.measure.parts import Parts
 from hotloop.measure.quality import ALPHA, Quality, QualitySummary
 from hotloop.measure.tally import count
 from hotloop.measure.tti import Improvement, Improvements
@@ -36,6 +37,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     quality: QualitySummary
     improvements: tuple[Improvement, ...]
     ceiling: str  # a notice in words, or ""
+    ceilings: tuple[Ceiling, ...]  # parts on which more verdicts do not help, and what would
     audit: AuditSummary
     early: int
     lost: int
@@ -59,6 +61,7 @@ class Measures:
         self._quality = Quality()
         self._improvements = Improvements()
         self.audited = Audited()
+        self._parts = Parts()
 
     def add(self, record: Record) -> list[Passage]:
         """Take a record; gives the verdicts that it brought to their line, each with all its times."""
@@ -76,6 +79,8 @@ class Measures:
                 self._told(told)
         elif isinstance(body, Release):
             self._density.released(body, at)
+            if body.tier in ("refresh", "consolidate"):
+                self._parts.refreshed()
             self._improvements.released(body)
             return self._waterfall.released(body)
         elif isinstance(body, Live):
@@ -97,6 +102,7 @@ class Measures:
         if self._quality.add(example, outcomes, record.received_at):
             tally, prediction = count(outcomes), example.prediction
             self._improvements.judged(prediction.version, tally.score, record.received_at)
+            self._parts.judged(example, outcomes)
             self.audited.judged(prediction.id, tally.hits, tally.missed, flagged=bool(prediction.outputs))
 
     def stalled(self, examples: int) -> str:
@@ -119,6 +125,7 @@ class Measures:
             quality=self._quality.summary(alpha),
             improvements=self._improvements.summary(),
             ceiling=ceiling(self._quality.scores(), alpha),
+            ceilings=ceilings(self._parts.parts(), alpha),
             audit=self.audited.summary(),
             early=self._verdicts.early,
             lost=self._verdicts.lost,

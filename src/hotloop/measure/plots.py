@@ -69,11 +69,15 @@ def waterfall_chart(report: Report, path: Path) -> None:
     figure.savefig(path, dpi=DPI)
 
 
-def what_if(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], path: Path) -> None:
-    """Learning curves side by side: for each name of a delay, minutes and F1 scores of the same length."""
+Curve = tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]  # x, F1, and its lower and upper bound
+
+
+def what_if(curves: Mapping[str, Curve], path: Path) -> None:
+    """Learning curves side by side: for each name of a delay or setting, minutes and F1 scores with their bands."""
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     axes = figure.subplots()
-    for i, (name, (minutes, scores)) in enumerate(curves.items()):
+    for i, (name, (minutes, scores, lower, upper)) in enumerate(curves.items()):
+        axes.fill_between(minutes, lower, upper, color=DELAYS[i % len(DELAYS)], alpha=0.10, linewidth=0)
         axes.plot(minutes, scores, color=DELAYS[i % len(DELAYS)], linewidth=2, label=name)
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("minutes since the first prediction")

@@ -125,6 +125,7 @@ def _density(report: Report) -> str:
 
 def _notes(report: Report) -> str:
     notes = [report.ceiling] if report.ceiling else []
+    notes += [one.text for one in report.ceilings]
     audit = report.audit
     if audit.recall is not None:
         notes.append(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hotloop.measure.ceiling import EXAMPLES_MIN, ceiling
+from hotloop.measure.ceiling import EXAMPLES_MIN, Part, ceiling, ceilings
 
 
 def noisy(means, spread=0.1, seed=0):
@@ -38,3 +38,39 @@ def test_a_fall_is_called_a_fall():
 def test_no_notice_where_there_is_no_ceiling(scores):
     """Silence unless both are known: no improvement, and none to be expected."""
     assert ceiling(scores) == ""
+
+
+def flat(seed, level=0.7, count=2400):
+    """Scores that have stopped rising."""
+    return tuple((np.random.default_rng(seed).random(count) < level).astype(float))
+
+
+def test_a_part_that_still_rises_is_not_told():
+    """Nor one with too few examples, nor a perfect one."""
+    rising = tuple(np.clip(np.linspace(0.2, 0.95, 600), 0, 1))
+    parts = {"rising": Part(rising), "few": Part(flat(0, count=50)), "perfect": Part((1.0,) * 600)}
+    assert ceilings(parts) == ()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "indicated", "words"),
+    [
+        ({"undecided": 20, "unproposed": 5}, "refresh", "20 errors were proposed and decided wrongly, 5 were not"),
+        ({"undecided": 20, "refreshed": True}, "backbone", "bigger backbone"),
+        ({"undecided": 5, "disputed": 6}, "sensor", "6 of 11 errors the reviewers disagree"),
+        ({"disputed": 6, "refreshed": True}, "sensor", "Another light"),
+        ({}, "verdicts", "verify more pieces"),
+    ],
+)
+def test_what_would_help_follows_from_the_errors(kinds, indicated, words):
+    """A refresh, a bigger backbone, another sensor, or only more pieces."""
+    (found,) = ceilings({"label:short": Part(flat(1), **kinds)})
+    assert (found.part, found.indicated) == ("label:short", indicated)
+    assert words in found.text
+    assert found.lower <= found.slope <= found.upper
+
+
+def test_the_worst_part_comes_first():
+    """A falling one before a flat one."""
+    falling = tuple(np.r_[np.ones(300), np.zeros(300)])
+    assert [one.part for one in ceilings({"flat": Part(flat(2)), "falling": Part(falling)})][0] == "falling"

@@ -65,6 +65,6 @@ def test_the_picture_is_the_same_for_the_same_report(tmp_path, measures):
 def test_delays_side_by_side(tmp_path):
     """Each delay adds a line; without any the picture is empty but whole."""
     plots.what_if({}, tmp_path / "none.png")
-    curve = ([0.0, 1.0, 2.0], [0.4, 0.7, 0.9])
-    plots.what_if({"0 s": curve, "1 day": (curve[0], [0.4, 0.4, 0.4])}, tmp_path / "two.png")
+    curve = ([0.0, 1.0, 2.0], [0.4, 0.7, 0.9], [0.3, 0.6, 0.8], [0.5, 0.8, 1.0])
+    plots.what_if({"0 s": curve, "1 day": (curve[0], [0.4] * 3, [0.3] * 3, [0.5] * 3)}, tmp_path / "two.png")
     assert (pixels(tmp_path / "none.png") != pixels(tmp_path / "two.png")).any()
