@@ -40,9 +40,9 @@ def test_no_notice_where_there_is_no_ceiling(scores):
     assert ceiling(scores) == ""
 
 
-def flat(seed, level=0.7, count=2400):
+def flat(seed, count=1000):
     """Scores that have stopped rising."""
-    return tuple((np.random.default_rng(seed).random(count) < level).astype(float))
+    return tuple(noisy([0.8] * count, seed=seed))
 
 
 def test_a_part_that_still_rises_is_not_told():
