@@ -27,7 +27,17 @@ from hotloop.verticals.inspection.export import detector_to_onnx
 from hotloop.verticals.inspection.labels import read_labels
 from hotloop.verticals.inspection.nets import Detector
 from hotloop.verticals.inspection.score import measure, truths_of
-from hotloop.verticals.inspection.train import BoardSource, Patch, Recipe, Tuning, aim, begun, disturb, piece_patches, shuffled
+from hotloop.verticals.inspection.train import (
+    BoardSource,
+    Patch,
+    Recipe,
+    Tuning,
+    aim,
+    begun,
+    disturb,
+    piece_patches,
+    shuffled,
+)
 
 RECALL = 0.97
 
@@ -81,7 +91,8 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     labels = read_labels(given.data)
     train, test = (
-        piece_patches(replace(labels, pieces=labels.pieces[slice(*map(int, part.split(":")))])) for part in (given.train, given.test)
+        piece_patches(replace(labels, pieces=labels.pieces[slice(*map(int, part.split(":")))]))
+        for part in (given.train, given.test)
     )
     source = Mixed(train, labels.labels, given.drawn)
     recipe = Recipe(steps=given.steps, rate=given.rate, seed=1)

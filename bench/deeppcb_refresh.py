@@ -97,7 +97,9 @@ def stream(engine: Engine, pieces: list[Piece], given: argparse.Namespace) -> li
     end = began + given.minutes * 60
     while end - time.monotonic() > 60 * given.refresh_minutes + _AFTER_S:
         finish(engine, end)
-    out.print(f"minute {(time.monotonic() - began) / 60:.1f}: version {engine.model.version} (at the stream's end {last})")
+    out.print(
+        f"minute {(time.monotonic() - began) / 60:.1f}: version {engine.model.version} (at the stream's end {last})"
+    )
     return rows
 
 
@@ -128,7 +130,10 @@ def refreshes(engine: Engine) -> list[dict[str, object]]:
         elif isinstance(body, Judgement) and body.tier in ("refresh", "consolidate") and rows:
             rows[-1] |= {"decision": body.decision, "why": body.reason}
         elif isinstance(body, Release) and body.tier in ("refresh", "consolidate") and rows:
-            rows[-1] |= {"version": body.version, "released_s": record.received_at - float(str(rows[-1]["handed_in_at"]))}
+            rows[-1] |= {
+                "version": body.version,
+                "released_s": record.received_at - float(str(rows[-1]["handed_in_at"])),
+            }
     return rows
 
 

@@ -27,7 +27,7 @@ from PIL import Image
 from hotloop.config import GateConfig
 from hotloop.gate import judge
 from hotloop.gate.sealed import near_duplicates
-from hotloop.testing.candidates import Bench, SABOTAGES
+from hotloop.testing.candidates import SABOTAGES, Bench
 from hotloop.types import Proposals
 from hotloop.verticals.inspection.classifier import signature
 from hotloop.verticals.inspection.detector import boards_model
@@ -65,7 +65,9 @@ def near(data: Path) -> dict[str, dict[str, float]]:
     for name, see, step, mode in (("deeppcb", board, 5, "L"), ("magnetic-tile", tile, 1, "RGB")):
         pieces = read_labels(data / name).pieces[:800][::step]
         pictures = [np.asarray(Image.open(piece.image).convert(mode)) for piece in pieces]
-        templates = [np.asarray(Image.open(piece.template).convert(mode)) if piece.template else None for piece in pieces]
+        templates = [
+            np.asarray(Image.open(piece.template).convert(mode)) if piece.template else None for piece in pieces
+        ]
         seen = [see(*pair) for pair in zip(pictures, templates, strict=True)]
         row = {how: float(np.mean([near_duplicates(one, see(changed(picture, how, rng), template))
                for one, picture, template in zip(seen, pictures, templates, strict=True)])) for how in CHANGES}  # fmt: skip

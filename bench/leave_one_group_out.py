@@ -66,7 +66,11 @@ def checked(by_subtraction: Moments, refit: Moments) -> float:
 
 
 def one_group(
-    name: str, groups: dict[str, list[Seen]], expand: Expansion, thresholds: tuple[float, ...], given: argparse.Namespace
+    name: str,
+    groups: dict[str, list[Seen]],
+    expand: Expansion,
+    thresholds: tuple[float, ...],
+    given: argparse.Namespace,
 ) -> list[dict[str, object]]:
     """The rows of the table for one group: means over seeds."""
     parts = {group: summed(boards, expand) for group, boards in groups.items()}
@@ -97,8 +101,11 @@ def one_group(
             found.setdefault(what, []).append(quality(test, expand, weights, thresholds))
     table: list[dict[str, object]] = []
     for what, qualities in found.items():
-        means = {key: float(np.mean([getattr(q, key) for q in qualities])) for key in ("precision", "recall", "f", "mean_average_precision")}
-        spread = float(np.std([getattr(q, "f") for q in qualities]))
+        means = {
+            key: float(np.mean([getattr(q, key) for q in qualities]))
+            for key in ("precision", "recall", "f", "mean_average_precision")
+        }
+        spread = float(np.std([q.f for q in qualities]))
         table.append({"group": name, "head": what, "spread_f": spread, "gap": gap} | means)
         print(f"{name:11s} {what:22s} precision {means['precision']:6.1%}  recall {means['recall']:6.1%}  F {means['f']:6.1%} "
               f"(+-{spread:.1%})  mAP {means['mean_average_precision']:6.1%}", flush=True)  # fmt: skip
@@ -139,7 +146,9 @@ def main() -> None:
     print(f"federation: {len(groups)} exports merged against the union: {gap:.0e}")
     for what in dict.fromkeys(str(row["head"]) for row in table):
         own = [row for row in table if row["head"] == what]
-        print(f"mean over groups, {what:22s} precision {np.mean([r['precision'] for r in own]):6.1%}  F {np.mean([r['f'] for r in own]):6.1%}")
+        print(
+            f"mean over groups, {what:22s} precision {np.mean([r['precision'] for r in own]):6.1%}  F {np.mean([r['f'] for r in own]):6.1%}"
+        )
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "leave_one_group_out.json").write_text(json.dumps({"rows": table, "federation": gap}, indent=1))
 

@@ -122,21 +122,29 @@ def main() -> None:
         assert isinstance(begun, WholeImage)
         seen = {f"p{k}": begun.propose(Payload(tiles.bytes[k])) for k in range(len(tiles.bytes))}
         reflex = judged(tiles, begun, seen, list(train), list(test))
-        print(f"seed {seed}: reflex alone, {len(train)} verdicts: {reflex[0]:.1%} (balanced {reflex[1]:.1%})", flush=True)
+        print(
+            f"seed {seed}: reflex alone, {len(train)} verdicts: {reflex[0]:.1%} (balanced {reflex[1]:.1%})", flush=True
+        )
         now, spent = begun, 0.0
         for at in (*given.at, len(train)):
             chosen = [int(k) for k in train[:at]]
             now, seen, seconds = trained(tiles, now, chosen, given.minutes, given.holdout)
             spent += seconds
             unseen = [k for k in chosen if held_out(digest(tiles.bytes[k]), given.holdout)]
-            both = {"all": judged(tiles, now, seen, chosen, list(test)), "unseen": judged(tiles, now, seen, unseen, list(test))}
+            both = {
+                "all": judged(tiles, now, seen, chosen, list(test)),
+                "unseen": judged(tiles, now, seen, unseen, list(test)),
+            }
             rows.append({"seed": seed, "verdicts": at, "seconds": seconds, **{k: list(v) for k, v in both.items()}})
             print(f"seed {seed}: refreshed after {at} verdicts in {seconds:.0f} s: head from all {both['all'][0]:.1%} "
                   f"({both['all'][1]:.1%}), from the pieces not trained on {both['unseen'][0]:.1%}", flush=True)  # fmt: skip
         joint, seen, seconds = trained(tiles, begun, [int(k) for k in train], given.minutes * (len(given.at) + 1), 0.0)
         found = judged(tiles, joint, seen, [int(k) for k in train], list(test))
         rows.append({"seed": seed, "joint": list(found), "seconds": seconds, "reflex": list(reflex)})
-        print(f"seed {seed}: joint training {seconds:.0f} s (refreshes {spent:.0f} s): {found[0]:.1%} ({found[1]:.1%})", flush=True)
+        print(
+            f"seed {seed}: joint training {seconds:.0f} s (refreshes {spent:.0f} s): {found[0]:.1%} ({found[1]:.1%})",
+            flush=True,
+        )
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "magnetic_tile_refresh.json").write_text(json.dumps(rows, indent=1))
 

@@ -145,8 +145,11 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
         for column, attack in enumerate(("random", "aimed")):
             axes = panels[line][column]
             for defence in ("none", "gate", "trust"):
-                points = [(r["hostile"], 100 * float(str(r["worst"]))) for r in rows
-                          if r["set"] == name and r["defence"] == defence and (r["attack"] == attack or not r["hostile"])]
+                points = [
+                    (r["hostile"], 100 * float(str(r["worst"])))
+                    for r in rows
+                    if r["set"] == name and r["defence"] == defence and (r["attack"] == attack or not r["hostile"])
+                ]
                 axes.plot(*zip(*points, strict=True), "o-", label="trust + gate" if defence == "trust" else defence)
             axes.axhline(-15, color="grey", lw=0.8, ls="--")
             axes.set_title(f"{name}, {attack}")

@@ -174,7 +174,9 @@ def main() -> None:
     for error in (0.01, 0.02, 0.05):
         found = passing(pool, held, error, vertical)
         tables["magnetic tiles"][f"passes_{error}"] = found
-        print(f"conformal at {error:.0%}: {found['passed']:.1%} of tiles pass without a human, {found['wrong']:.2%} of all pass and are wrong")
+        print(
+            f"conformal at {error:.0%}: {found['passed']:.1%} of tiles pass without a human, {found['wrong']:.2%} of all pass and are wrong"
+        )
     detection, _, pieces, test = boards(given.data, 600)
     pool, held = ([taught(detection, piece) for piece in part] for part in (pieces, test))
     tables["boards"] = run("boards", detection, pool, rows_f(held, detection.start().thresholds), given)

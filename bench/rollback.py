@@ -73,12 +73,15 @@ def false_alarms(runs: int) -> list[dict[str, object]]:
         for how in ("independent", "common"):
             rng = np.random.default_rng((1, int(rate * 100)))
             ever = sum(
-                first_alarm(rng, PIECES, lambda n, r=rate, h=how: pairs(rng, n, r, r, h)) is not None for _ in range(runs)
+                first_alarm(rng, PIECES, lambda n, r=rate, h=how: pairs(rng, n, r, r, h)) is not None
+                for _ in range(runs)
             )
             low, high = band(ever, runs)
             few = max(20, runs // 10)
             peer = sum(z_alarm(*(rng.random((2, PIECES)) < rate).astype(float)) for _ in range(few)) / few
-            rows.append({"error": rate, "pairs": how, "runs": runs, "false": ever / runs, "low": low, "high": high, "z": peer})
+            rows.append(
+                {"error": rate, "pairs": how, "runs": runs, "false": ever / runs, "low": low, "high": high, "z": peer}
+            )
             print(f"no change, error {rate:.0%}, {how:11s}: {ever} of {runs} runs of {PIECES} pieces rolled back = "
                   f"{ever / runs:.1%} (95 % band {low:.1%} to {high:.1%}); z-test looked at each piece: {peer:.0%}", flush=True)  # fmt: skip
     return rows

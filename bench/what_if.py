@@ -111,7 +111,9 @@ def main() -> None:
     table: dict[str, list[list[float]]] = {}
     for name, delay_s in DELAYS_S.items():
         table[name] = [
-            f_by_window(ordered(seen, groups, np.random.default_rng(seed)), expand, thresholds, delay_s, cold=not given.warm)
+            f_by_window(
+                ordered(seen, groups, np.random.default_rng(seed)), expand, thresholds, delay_s, cold=not given.warm
+            )
             for seed in range(given.seeds)
         ]
         values = np.array(table[name])

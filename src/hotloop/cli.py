@@ -70,9 +70,7 @@ def init(path: Annotated[Path, typer.Argument(metavar="LOOP.TOML")] = Path("loop
 @app.command()
 def up(
     path: LoopFile = Path("loop.toml"),
-    ready: Annotated[
-        Path | None, typer.Option("--ready", help="A file to write once the hub answers.")
-    ] = None,
+    ready: Annotated[Path | None, typer.Option("--ready", help="A file to write once the hub answers.")] = None,
 ) -> None:
     """Start the hub, and the watched folder if there is one. Ctrl-C stops it; nothing is lost."""
     from hotloop.adapters.folder import WatchedFolder
@@ -175,7 +173,8 @@ def report(
 def replay(
     path: LoopFile = Path("loop.toml"),
     delay: Annotated[
-        list[str] | None, typer.Option("--delay", help="What if feedback came so much later: 0s, 30m, 7d. Several times.")
+        list[str] | None,
+        typer.Option("--delay", help="What if feedback came so much later: 0s, 30m, 7d. Several times."),
     ] = None,
     against: Annotated[
         list[Path] | None, typer.Option("--against", help="Also with the settings of this file. Several times.")
@@ -268,7 +267,9 @@ def _who() -> str:
 @app.command()
 def refresh(
     path: LoopFile = Path("loop.toml"),
-    whole: Annotated[bool, typer.Option("--whole", help="From the start model and the whole log: consolidate.")] = False,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="From the start model and the whole log: consolidate.")
+    ] = False,
     reason: Why = "",
 ) -> None:
     """Train the backbone again on what was verified, now. It goes out if the gate lets it."""
@@ -351,9 +352,7 @@ def _numbers(text: str) -> list[float]:
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
-        raise ConfigError(
-            f"--delays takes seconds with commas between, such as 0,1800,86400; not {text!r}"
-        ) from None
+        raise ConfigError(f"--delays takes seconds with commas between, such as 0,1800,86400; not {text!r}") from None
     if any(not 0 <= number < 1e9 for number in numbers):
         raise ConfigError("--delays takes seconds from 0 on")
     return numbers

@@ -63,7 +63,9 @@ class GateConfig(Section, frozen=True):
 class TrustConfig(Section, frozen=True):
     """`[trust]`: how much a reviewer's word counts."""
 
-    golden: Name = "golden"  # the reviewer whose word is the sealed truth: never learned, it judges models and reviewers
+    golden: Name = (
+        "golden"  # the reviewer whose word is the sealed truth: never learned, it judges models and reviewers
+    )
     quota_share: Annotated[float, Meta(gt=0, le=1)] = 0.2  # of the newest words learned: at most from one reviewer
     quota_least: Positive = 8  # reviewers at work from which the quota holds: a lone reviewer has none
     margin: Share = 0.15  # agreement (0 to 1) by which a reviewer may lie below the others
@@ -102,7 +104,9 @@ class RolloutConfig(Section, frozen=True):
     retained_models: Positive = 256  # reflex heads kept whole; older ones are rebuilt from the log
     checkpoint_examples: Positive = 200  # least verified pieces between two states that one can go back to
     watch_tolerance: Share = 0.0  # mean loss by which a release may be worse than the model before it
-    watch_alpha: Annotated[float, Meta(gt=0, lt=1)] = 0.05  # chance that a release that is not worse is ever rolled back
+    watch_alpha: Annotated[float, Meta(gt=0, lt=1)] = (
+        0.05  # chance that a release that is not worse is ever rolled back
+    )
 
 
 class SenseConfig(Section, frozen=True):

@@ -305,9 +305,7 @@ class Engine:
 
     def _past(self, version: int) -> tuple[int, LearnedState]:
         """A former state, learned again from the log. NotFoundError if the log has no such release."""
-        lineage = Lineage(
-            self.start_vertical, self.config, self._about, records=self._between, fetch=self.lake.get
-        )
+        lineage = Lineage(self.start_vertical, self.config, self._about, records=self._between, fetch=self.lake.get)
         return past(lineage, records_of(self.log, 0), version)
 
     def _about(self, prediction: str) -> list[Record]:
@@ -320,7 +318,12 @@ class Engine:
     def _take(self, record: Record) -> None:
         self._seen(record, self.lineage.take(record))
         body, share = record.event.body, self.config.review.audit_share
-        if isinstance(body, Prediction) and not body.outputs and share and drawn(body.id, self.config.learn.seed, share):
+        if (
+            isinstance(body, Prediction)
+            and not body.outputs
+            and share
+            and drawn(body.id, self.config.learn.seed, share)
+        ):
             asked = Asked(prediction=body.id, propensity=share, at=self.clock.now())
             self.log.append([Event("audit-draw", record.offset, asked)])  # the offset is the key: drawn once
 

@@ -325,9 +325,7 @@ def _difference(before: _Curve, after: _Curve, alpha: float) -> tuple[float, flo
 def _share_regions(hits: Floats, totals: Floats, levels: Floats) -> tuple[Floats, Floats]:
     """Where the mixture's log evidence against a share p stays below its level, by bisection: (n,), (n,)."""
     best = hits / np.maximum(totals, 1.0)
-    least = (
-        _log_prior(hits, totals) - levels
-    )  # log evidence is below its level where log chance is above this
+    least = _log_prior(hits, totals) - levels  # log evidence is below its level where log chance is above this
     bounds = []
     for end in (0.0, 1.0):
         outside, inside = np.full(len(hits), end), best.copy()

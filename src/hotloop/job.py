@@ -1,12 +1,12 @@
 """A training job as a folder: what a slower tier is given, and what it gives back. The core writes it, a vertical trains.
 
-    FOLDER/job.msgpack        `Job`: the examples, the settings, the time it may take
-    FOLDER/bundle.bin         the backbone to begin at
-    FOLDER/blobs/DIGEST       the pictures (or whatever was sensed) of the examples, and their references
-    FOLDER/progress.json      `Progress`, replaced in one step as it goes on
-    FOLDER/...                whatever the trainer needs to go on after a stop: the same command on the same folder resumes
-    FOLDER/result.bin         the new backbone's bundle, and
-    FOLDER/features.msgpack   `Rederivation`: every example's proposals on it. Both are there when `done` is in progress.json
+FOLDER/job.msgpack        `Job`: the examples, the settings, the time it may take
+FOLDER/bundle.bin         the backbone to begin at
+FOLDER/blobs/DIGEST       the pictures (or whatever was sensed) of the examples, and their references
+FOLDER/progress.json      `Progress`, replaced in one step as it goes on
+FOLDER/...                whatever the trainer needs to go on after a stop: the same command on the same folder resumes
+FOLDER/result.bin         the new backbone's bundle, and
+FOLDER/features.msgpack   `Rederivation`: every example's proposals on it. Both are there when `done` is in progress.json
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
-import numpy as np
 
 from hotloop.config import LoopConfig
 from hotloop.errors import ModelError, NewerFormatError, NotFoundError

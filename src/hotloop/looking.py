@@ -82,7 +82,8 @@ def _ranked(predictions: list[Prediction], limit: int, learned: Learned) -> list
     chosen = order(worth, np.stack([vector for _, _, vector in looked]), limit)
     limit_of = np.median(doubts)
     return [
-        Review(predictions[k].id, round(float(worth[k]), 4), "unsure" if doubts[k] >= limit_of else "new") for k in chosen
+        Review(predictions[k].id, round(float(worth[k]), 4), "unsure" if doubts[k] >= limit_of else "new")
+        for k in chosen
     ]
 
 

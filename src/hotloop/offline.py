@@ -190,7 +190,10 @@ def what_if(
             for name, other in {"": config, **(against or {})}.items()
             for delay in delays_s
         ]
-    plots.what_if({curve.name: (curve.minutes, curve.scores, curve.lower, curve.upper) for curve in curves}, folder / "what_if.png")
+    plots.what_if(
+        {curve.name: (curve.minutes, curve.scores, curve.lower, curve.upper) for curve in curves},
+        folder / "what_if.png",
+    )
     return curves
 
 
@@ -200,7 +203,9 @@ def _own_versions(config: LoopConfig) -> Callable[[int], bool]:
     if not path.is_file():
         return lambda _: True
     with closing(SqliteRegistry(path, config.rollout.retained_models)) as registry:
-        others = {m.version for m in registry.history(registry.latest()) if m.backbone != load_vertical(config).backbone}
+        others = {
+            m.version for m in registry.history(registry.latest()) if m.backbone != load_vertical(config).backbone
+        }
     return lambda version: version not in others
 
 
@@ -261,9 +266,7 @@ def _delayed(
     lower, upper = (tuple(2 * band[side] / (1 + band[side]) for band in bands) for side in (0, 1))
     named = " ".join(part for part in (name, f"{delay_s:g} s") if part)
     scores = tuple(w.f1 for w in windows)
-    return Delayed(
-        named, delay_s, total.precision, total.recall, total.f1, tuple(minutes), scores, lower, upper
-    )
+    return Delayed(named, delay_s, total.precision, total.recall, total.f1, tuple(minutes), scores, lower, upper)
 
 
 def verify_all(config: LoopConfig) -> Iterator[Finding]:

@@ -66,7 +66,9 @@ def _hub(config: LoopConfig) -> HubClient | None:
         return None
     tokens = {credential.role: credential.token for credential in open_credentials(folder)}
     if not tokens.get("engineer"):
-        raise ConfigError(f"{folder}/tokens.json has no token of the role engineer: add one, or ask an admin to order it")
+        raise ConfigError(
+            f"{folder}/tokens.json has no token of the role engineer: add one, or ask an admin to order it"
+        )
     client = HubClient(f"http://{config.hub.host}:{config.hub.port}", tokens["engineer"], deadline_s=_HUB_S)
     try:
         client.status()

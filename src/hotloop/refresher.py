@@ -302,7 +302,9 @@ class Refresher:
             seen = prediction.observation
             try:
                 reference = None if seen.reference is None else self._engine.lake.get(seen.reference)
-                found[prediction.id] = vertical.propose(Payload(self._engine.lake.get(seen.digest), reference=reference))
+                found[prediction.id] = vertical.propose(
+                    Payload(self._engine.lake.get(seen.digest), reference=reference)
+                )
             except HotloopError:  # the bytes are not kept, or cannot be read: nobody can look at it again
                 self._blind.add(prediction.id)
         return found

@@ -272,9 +272,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, tag="asked"):
     at: float = 0.0
 
 
-Body: TypeAlias = (
-    Prediction | Feedback | Judgement | Release | Live | Notice | Command | Candidate | Rederived | Asked
-)
+Body: TypeAlias = Prediction | Feedback | Judgement | Release | Live | Notice | Command | Candidate | Rederived | Asked
 
 
 class Rederivation(msgspec.Struct, frozen=True):

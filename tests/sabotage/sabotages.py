@@ -21,13 +21,17 @@ from unittest import mock
 
 import msgspec
 
+from hotloop import gate
 from hotloop.adapters.hub_client import HubClient
 from hotloop.config import HubConfig
 from hotloop.errors import ConfigError, HubUnreachableError, InputError
+from hotloop.feedback import trust
+from hotloop.gate.sealed import Sealed
 from hotloop.hub import auth, problems, server, table
 from hotloop.hub.routes import ROUTES
 from hotloop.join import Joiner, joiner
 from hotloop.learn import Sums
+from hotloop.lineage import Lineage
 from hotloop.sense import images
 from hotloop.store import format as form
 from hotloop.store.verify import Scan
@@ -106,6 +110,39 @@ def oracle(_folder: Path) -> object:
 def unlearned(_folder: Path) -> object:
     """TRUST 11."""
     return tests_in("unit/learn/test_moments.py").test_a_thousand_unlearned_verdicts_leave_no_trace()
+
+
+def killed_learner(_folder: Path) -> object:
+    """TRUST 10, at fewer points."""
+    tests = tests_in("unit/test_killed.py")
+    stand = tests_in("unit/conftest.py").Stand
+
+    def make(**settings: bool) -> object:
+        found = stand(**settings)
+        found.start()
+        return found
+
+    return tests.check(make, 40)
+
+
+def poisoned_small(_folder: Path) -> object:
+    """TRUST 12, on drawn vectors."""
+    return tests_in("sim/test_poison.py").check_drawn()
+
+
+def broken_candidates(_folder: Path) -> object:
+    """TRUST 13, small."""
+    return tests_in("sim/test_candidates.py").check_sabotaged(4)
+
+
+def tainted(_folder: Path) -> object:
+    """TRUST 14, small."""
+    return tests_in("sim/test_sealed.py").check_taint(3)
+
+
+def quota(_folder: Path) -> object:
+    """TRUST 14: nobody teaches more than a fifth."""
+    return tests_in("sim/test_sealed.py").test_one_reviewer_is_at_most_a_fifth()
 
 
 def hostile(_folder: Path) -> object:
@@ -278,10 +315,44 @@ SABOTAGES: list[Sabotage] = [
         lambda: edited(Sums, "add_scaled", "dsyrk(float(sign)", "dsyrk(1.0"),
         unlearned,
     ),
-    Sabotage(19, "lose an error's status", unmapped, fuzzed),
     Sabotage(
-        22, "let every role in", lambda: edited(table.Caller, "may", 'permission == "open" or', "True or"), roles
+        10,
+        "take a rollback at the next version's word",
+        lambda: edited(Lineage, "update", "self.version += 1", "self.version += 2 if recorded else 1"),
+        killed_learner,
     ),
+    Sabotage(
+        12,
+        "trust everybody",
+        lambda: edited(trust.Trust, "standing", "if record is not None and record.distrusted", "if False"),
+        poisoned_small,
+    ),
+    Sabotage(
+        12,
+        "accuse the honest too",
+        lambda: edited(trust.Trust, "_bet", "floor - agreed", "floor - agreed + 0.5"),
+        poisoned_small,
+    ),
+    Sabotage(
+        13,
+        "look at the mean alone",
+        lambda: edited(gate, "judge", "worst.e_value >= len(slices) / config.alpha", "False"),
+        broken_candidates,
+    ),
+    Sabotage(
+        14,
+        "compare bytes alone",
+        lambda: edited(Sealed, "covers", "if alike.any()", "if False"),
+        tainted,
+    ),
+    Sabotage(
+        14,
+        "let one reviewer fill the batches",
+        lambda: edited(trust.Trust, "admits", "own <= max(", "True or own <= max("),
+        quota,
+    ),
+    Sabotage(19, "lose an error's status", unmapped, fuzzed),
+    Sabotage(22, "let every role in", lambda: edited(table.Caller, "may", 'permission == "open" or', "True or"), roles),
     Sabotage(
         22,
         "let a line speak for others",

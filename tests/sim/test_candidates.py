@@ -24,9 +24,17 @@ def check_sabotaged(count, seed=0):
 
 
 def test_no_sabotaged_candidate_is_promoted():
-    """Fifty of each of ten kinds: not a number, constant, a lost class, aimed at a class or a line, noise."""
-    assert len(SABOTAGES) * 50 == 500
+    """Fifty of each kind: not a number, constant, a lost class, aimed at a class or a line, noise."""
+    assert len(SABOTAGES) * 50 >= 500
     check_sabotaged(50)
+
+
+def test_the_mean_alone_would_let_one_through():
+    """One of them gains on the whole and loses a class: the suite has something that only the parts can see."""
+    champion, candidate, parts = Bench(0).sabotaged("aimed, better elsewhere")
+    assert candidate.mean() < champion.mean()
+    assert judge(champion, candidate, CONFIG).decision == "promote"
+    assert judge(champion, candidate, CONFIG, parts).decision == "refuse"
 
 
 def test_honest_candidates_pass():

@@ -106,7 +106,10 @@ def test_real_pieces_sensed_again_are_caught_and_others_are_not(data_dir, data):
         picture = np.asarray(Image.open(piece.image).convert(mode))
         template = np.asarray(Image.open(piece.template).convert(mode)) if piece.template else None
         seen.append(see(picture, template))
-        caught += [near_duplicates(seen[-1], see(changed(picture, how, rng), template)) for how in ("saved", "lighter", "noisy")]
+        caught += [
+            near_duplicates(seen[-1], see(changed(picture, how, rng), template))
+            for how in ("saved", "lighter", "noisy")
+        ]
     assert np.mean(caught) >= 0.95
     distinct = [near_duplicates(a, b) for k, a in enumerate(seen) for b in seen[:k]]
     assert np.mean(distinct) < 0.01

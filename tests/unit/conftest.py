@@ -189,16 +189,20 @@ class Stand:
         blobs = engine.lake.put([made.bundle(), msgspec.msgpack.encode(Rederivation(made.backbone, seen))])
         return engine.note(
             Candidate(
-                tier=tier, backbone=blobs[0], features=blobs[1], count=len(seen), trained_to=upto, seconds=1.0, reason="told to"
+                tier=tier,
+                backbone=blobs[0],
+                features=blobs[1],
+                count=len(seen),
+                trained_to=upto,
+                seconds=1.0,
+                reason="told to",
             )
         )
 
     def rebuilt(self):
         """The lineage that the log alone leads to, checked release by release: same heads, to the last bit."""
         engine = self.engine
-        lineage = Lineage(
-            self.vertical, self.config, self.log.about, records=engine._between, fetch=self.lake.get
-        )
+        lineage = Lineage(self.vertical, self.config, self.log.about, records=engine._between, fetch=self.lake.get)
         lineage.reach = dataclasses.replace(lineage.reach, past=engine._past)
         steps = list(replay(records_of(self.log, 0), lineage, lambda record, change: None))
         assert [step.release for step in steps] == self.releases[1:]

@@ -79,9 +79,7 @@ def line(hub):
 def model(version, rows=2):
     head = Head(LABELS, np.full((rows, 2), version / 10), (0.5, 0.5))
     parent, data = version - 1, pack_head(head)
-    return Model(
-        version=version, parent=parent, tier="reflex", backbone="", head=data, labels=LABELS, recipe=RECIPE
-    )
+    return Model(version=version, parent=parent, tier="reflex", backbone="", head=data, labels=LABELS, recipe=RECIPE)
 
 
 def sensed(line, count, *, keep=False):

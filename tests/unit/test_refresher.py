@@ -13,7 +13,7 @@ from hotloop.job import JobExample, Progress, read_job, say, told, write_job
 from hotloop.refresher import rehearsed
 from hotloop.types import Candidate, Claim, Example, Feedback, Notice, Observation, Prediction, Proposals
 
-TRAINER = '''
+TRAINER = """
 import json, sys, time
 from pathlib import Path
 import msgspec
@@ -36,7 +36,7 @@ for one in job.examples:
     import struct
     seen[p.id] = Proposals(1, 2, struct.pack("<2f", 2 * y, 2 * x), kind="f4")
 finish(folder, bundle, Rederivation(digest(bundle), seen))
-'''
+"""
 
 
 @pytest.fixture
@@ -167,9 +167,7 @@ def test_bytes_that_are_not_kept_are_passed_over(trained):
 def example(name, *labels):
     """A verified example of some labels."""
     seen = Observation(id=name, site="s", line="l", at=0.0, digest="d")
-    made = Prediction(
-        id=name, observation=seen, version=1, outputs=(), confidence=1.0, proposals=Proposals(0, 0, b"")
-    )
+    made = Prediction(id=name, observation=seen, version=1, outputs=(), confidence=1.0, proposals=Proposals(0, 0, b""))
     return Example(made, (Feedback(prediction=name, reviewer="r", claims=tuple(Claim(label=x) for x in labels)),))
 
 

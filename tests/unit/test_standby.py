@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hotloop.config import GateConfig, RolloutConfig, TrustConfig
+from hotloop.config import GateConfig, RolloutConfig
 from hotloop.standby import answer_loss
 from hotloop.types import Observation, Prediction, Proposals
 

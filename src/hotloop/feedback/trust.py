@@ -214,7 +214,9 @@ class Trust:
         if floor <= 0:
             return
         stakes = record.stakes.setdefault(label, [0.0] * len(BETS))
-        steps = np.log1p(BETS / max(1.0 - floor, _ROOM_LEAST) * (floor - agreed))  # a larger bet could lose more than all
+        steps = np.log1p(
+            BETS / max(1.0 - floor, _ROOM_LEAST) * (floor - agreed)
+        )  # a larger bet could lose more than all
         record.stakes[label] = np.minimum(np.array(stakes) + steps, _LOG_MAX).tolist()
 
     def _proof(self, record: Record) -> str:
@@ -232,7 +234,9 @@ class Trust:
 
     def _weighed(self, reviewer: str, record: Record) -> float:
         """The weight that the record earns: 1 like the others, less the further below them."""
-        others = [self._share(r) for name, r in self._records.items() if name != reviewer and r.comparisons >= NEW_COMPARISONS]
+        others = [
+            self._share(r) for name, r in self._records.items() if name != reviewer and r.comparisons >= NEW_COMPARISONS
+        ]
         below = (float(np.median(others)) if others else 0.0) - self._share(record)
         margin = self._config.margin
         return 1.0 if below <= margin / 2 else 0.5 if below <= margin else 0.25

@@ -103,7 +103,9 @@ class Sealed:
             losses = self._rows.losses(candidate)[0]
         floors = np.array([self._pieces[name].floor for name in names])
         if not np.isfinite(losses).all():
-            return Finding("refuse", "it answers the golden pieces with numbers that are not finite", len(names), 1.0, np.inf)
+            return Finding(
+                "refuse", "it answers the golden pieces with numbers that are not finite", len(names), 1.0, np.inf
+            )
         found = judge(floors, losses, self._config, self._rows.parts(candidate.labels))
         e_value = e_value_worse(losses - floors, self._config.golden_tolerance) if len(names) else 1.0
         mean = float((losses - floors).mean()) if len(names) else 0.0
@@ -114,7 +116,9 @@ class Sealed:
             )
             worst = found.reason if found.decision == "refuse" else ""
             return Finding("refuse", f"{reason}; {worst}" if worst else reason, len(names), mean, e_value, found.slices)
-        return Finding("promote", f"above the floor on {len(names)} golden pieces", len(names), mean, e_value, found.slices)
+        return Finding(
+            "promote", f"above the floor on {len(names)} golden pieces", len(names), mean, e_value, found.slices
+        )
 
     def state(self) -> SealedState:
         """What `restore` needs."""

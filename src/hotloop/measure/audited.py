@@ -91,9 +91,7 @@ class Audited:
             low, high = (MISSES_MAX * bound * scale for bound in self._share.interval())
             recall = _share(self._hits, found + self._misses / self._audited * scale)
             lower, upper = _share(self._hits, found + high), _share(self._hits, found + low)
-        return AuditSummary(
-            self._unflagged, self._draws, self._audited, self._misses, recall, lower, upper, naive
-        )
+        return AuditSummary(self._unflagged, self._draws, self._audited, self._misses, recall, lower, upper, naive)
 
 
 def _share(hits: float, total: float) -> float:

@@ -69,7 +69,9 @@ def waterfall_chart(report: Report, path: Path) -> None:
     figure.savefig(path, dpi=DPI)
 
 
-Curve = tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]  # x, F1, and its lower and upper bound
+Curve = tuple[
+    Sequence[float], Sequence[float], Sequence[float], Sequence[float]
+]  # x, F1, and its lower and upper bound
 
 
 def what_if(curves: Mapping[str, Curve], path: Path) -> None:

@@ -69,9 +69,7 @@ class Predictor:
         self.current = Current(model.version, head, vertical)
         return True
 
-    def predict(
-        self, key: str, observation: Observation, payload: Payload, now: Callable[[], float]
-    ) -> Prediction:
+    def predict(self, key: str, observation: Observation, payload: Payload, now: Callable[[], float]) -> Prediction:
         """Sense and answer. `key` is the prediction's id. InputError if the payload cannot be read.
 
         `now` is asked after the backbone has run: that is most of the wait.

@@ -25,9 +25,7 @@ def next_release(model: Model, judgement: Judgement | None) -> Release:
     if judgement is None and model.tier != "start":
         raise ModelError(f"version {model.version} was not judged; only a loop's first model may go out so")
     if judgement is not None and judgement.decision not in ("promote", "rollback"):
-        raise ModelError(
-            f"version {model.version} was not promoted ({judgement.reason}); it was not released"
-        )
+        raise ModelError(f"version {model.version} was not promoted ({judgement.reason}); it was not released")
     return as_release(model)
 
 

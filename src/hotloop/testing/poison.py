@@ -161,9 +161,7 @@ class Crew:
             return [(labels[2] if label == labels[1] else label, region) for label, region in piece.truths]
         if not piece.proposals.regions:  # whole pieces: any kind, good or not
             return [(str(rng.choice(labels)), None)]
-        claims: list[Claimed] = [
-            (str(rng.choice(labels)), region) for _, region in piece.truths if rng.random() < 0.7
-        ]
+        claims: list[Claimed] = [(str(rng.choice(labels)), region) for _, region in piece.truths if rng.random() < 0.7]
         phantoms = [region for region in piece.proposals.regions if rng.random() < 0.3]
         return claims + [(str(rng.choice(labels)), region) for region in phantoms]
 

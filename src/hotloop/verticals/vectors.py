@@ -89,7 +89,9 @@ class Vectors:
     def teach(self, example: Example) -> Rows:
         """One row: 1 for the label that it truly has; the mean of the reviewers where they differ."""
         votes = [
-            (vote, example.weight(k)) for k, f in enumerate(example.feedback) if (vote := self._vote(f.claims)) is not None
+            (vote, example.weight(k))
+            for k, f in enumerate(example.feedback)
+            if (vote := self._vote(f.claims)) is not None
         ]
         x = self._expand(example.prediction.proposals.array())
         if not votes or not any(weight for _, weight in votes):

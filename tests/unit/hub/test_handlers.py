@@ -279,17 +279,26 @@ def test_an_order_is_logged_with_who_gave_it(call, engine):
     reply = call("POST", "/v1/commands", body, role="engineer", content_type="application/json")
     assert (reply.status, reply.json()["words"]) == (200, "what bob taught")
     order = engine.log.records[reply.json()["offset"] - 1].event.body
-    assert (order.order, order.by, order.reason, order.selection.reviewer) == ("unlearn", "engineer", "he guessed", "bob")
+    assert (order.order, order.by, order.reason, order.selection.reviewer) == (
+        "unlearn",
+        "engineer",
+        "he guessed",
+        "bob",
+    )
     assert "audit" in engine.log.records[-1].event.body.subject
 
 
 @pytest.mark.parametrize("role", ["operator", "line", "auditor"])
 def test_only_who_may_control_gives_orders(call, role):
     """Whoever verifies cannot also decide what answers."""
-    assert call("POST", "/v1/commands", b'{"order": "freeze"}', role=role, content_type="application/json").status == 403
+    assert (
+        call("POST", "/v1/commands", b'{"order": "freeze"}', role=role, content_type="application/json").status == 403
+    )
 
 
-@pytest.mark.parametrize("body", [b'{"order": "explode"}', b'{"order": "unlearn", "selection": {"since": 1e999}}', b"{}"])
+@pytest.mark.parametrize(
+    "body", [b'{"order": "explode"}', b'{"order": "unlearn", "selection": {"since": 1e999}}', b"{}"]
+)
 def test_an_order_that_cannot_be_is_refused(call, body):
     """Unknown orders and times that are none."""
     assert call("POST", "/v1/commands", body, role="admin", content_type="application/json").status in (400, 422)

@@ -12,7 +12,9 @@ MADE = Prediction(id="p", observation=SEEN, version=1, outputs=(), confidence=1.
 
 def example(*labels):
     """One word a label."""
-    return Example(MADE, tuple(Feedback(prediction="p", reviewer=f"r{k}", claims=(Claim(label=x),)) for k, x in enumerate(labels)))
+    return Example(
+        MADE, tuple(Feedback(prediction="p", reviewer=f"r{k}", claims=(Claim(label=x),)) for k, x in enumerate(labels))
+    )
 
 
 def test_errors_are_told_apart():

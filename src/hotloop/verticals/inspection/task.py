@@ -48,9 +48,7 @@ class Detection:
         known = self._model.description.labels
         self.labels = config.labels or known
         if config.start == "none" and not config.labels:
-            raise ConfigError(
-                '[inspection] start = "none" begins without knowledge: name the labels, labels = [...]'
-            )
+            raise ConfigError('[inspection] start = "none" begins without knowledge: name the labels, labels = [...]')
         strange = config.start == "none" or not set(self.labels) <= set(known)
         self._score_min = COLD_SCORE_MIN if strange else SCORE_MIN
         self._expand = Expansion(self._model.description, seed)
@@ -168,9 +166,7 @@ class Detection:
             template = self._pixels(payload.reference)
             if template.shape != image.shape:
                 sizes = "{1} x {0}".format(*template.shape), "{1} x {0}".format(*image.shape)
-                raise TemplateError(
-                    f"the template is {sizes[0]} pixels, the image {sizes[1]}: they must be equal"
-                )
+                raise TemplateError(f"the template is {sizes[0]} pixels, the image {sizes[1]}: they must be equal")
             return template
         if self._config.reference:
             raise TemplateError(
@@ -184,9 +180,7 @@ def smoothed(image: Pixels) -> Pixels:
     """An image without what is small: down to a 24th of its longer side by means, and up again."""
     height, width = image.shape[:2]
     side = max(1, max(height, width) // _SMOOTH_SHARE)
-    small = Image.fromarray(image).resize(
-        (max(1, width // side), max(1, height // side)), Image.Resampling.BOX
-    )
+    small = Image.fromarray(image).resize((max(1, width // side), max(1, height // side)), Image.Resampling.BOX)
     return np.asarray(small.resize((width, height), Image.Resampling.BICUBIC))
 
 

@@ -93,12 +93,15 @@ class BoxesRun:
         if not examples:
             raise InputError("there is no verified piece to train on")
         patches = [patch_of(begun, example, read(example)) for example in examples]
-        aside = [p for p in patches[:: _CHECK_EVERY] if p.complete][:_CHECKS_MAX] if len(patches) >= _CHECK_EVERY else []
+        aside = [p for p in patches[::_CHECK_EVERY] if p.complete][:_CHECKS_MAX] if len(patches) >= _CHECK_EVERY else []
         kept = [p for p in patches if not any(p is other for other in aside)]
         boards = tuple(begun.labels) == KINDS and begun.planes == "grey+template"
         drawn = BoardSource(seed, kept=_DRAWN_KEPT, per_patch=0.0) if boards else None
         self.source = Rehearsal(kept, begun.labels, drawn)
-        self._checks = [*map(_named, aside or kept[:_CHECKS_MAX]), *(board_checks(seed, _DRAWN_CHECKS) if boards else [])]
+        self._checks = [
+            *map(_named, aside or kept[:_CHECKS_MAX]),
+            *(board_checks(seed, _DRAWN_CHECKS) if boards else []),
+        ]
         self._begun = open_bundle(begun.bundle(), BOXES)
         self._seed = seed
         self.steps_max = _STEPS_LEAST + _STEPS_PIECE * len(kept)

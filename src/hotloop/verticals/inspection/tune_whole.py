@@ -92,7 +92,7 @@ class WholeRun:
         self._network = Classifier(backbone, self._count).to(self.device).eval()
         for index, block in enumerate(backbone._blocks):  # noqa: SLF001  (the checkpoint's own names)
             block.requires_grad_(index >= _FIRST_BLOCK)
-        backbone._conv_stem.requires_grad_(False)  # noqa: SLF001, FBT003
+        backbone._conv_stem.requires_grad_(False)  # noqa: SLF001
         self._close_head()
         moved = [p for p in self._network.parameters() if p.requires_grad]
         self._optimiser = torch.optim.AdamW(moved, lr=_RATE, weight_decay=_DECAY)

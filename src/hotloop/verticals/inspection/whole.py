@@ -35,9 +35,7 @@ class WholeImage:
         """On the network of `config`, or on the one of a bundle. ModelError if its bytes are none."""
         kinds = tuple(label for label in config.labels if label != config.good)
         if not kinds:
-            raise ConfigError(
-                '[inspection] task = "image" needs the kinds of defects: labels = ["crack", "dent"]'
-            )
+            raise ConfigError('[inspection] task = "image" needs the kinds of defects: labels = ["crack", "dent"]')
         self._config, self._seed = config, seed
         self.labels = (config.good, *kinds)
         path = None if config.start in ("boards", "none") else Path(config.start)
@@ -79,7 +77,9 @@ class WholeImage:
 
     def teach(self, example: Example) -> Rows:
         """One row: 1 for what it truly is; the mean of the reviewers where they differ."""
-        votes = [(vote, example.weight(k)) for k, f in enumerate(example.feedback) if (vote := self.vote(f)) is not None]
+        votes = [
+            (vote, example.weight(k)) for k, f in enumerate(example.feedback) if (vote := self.vote(f)) is not None
+        ]
         x = self._row(example.prediction.proposals)
         if not votes or not any(weight for _, weight in votes):
             return Rows(x[:0], np.zeros((0, len(self.labels))), np.zeros(0))

@@ -217,7 +217,9 @@ def test_a_piece_is_trained_on_as_its_reviewers_agree(boards):
 
 def test_refuted_places_move_with_the_picture():
     """Cut and turned like the truths."""
-    patch = Patch(np.zeros((1, 40, 40), np.uint8), np.array([[4.0, 4, 8, 8], [30, 30, 36, 36]]), np.array([0, -1]), complete=False)
+    patch = Patch(
+        np.zeros((1, 40, 40), np.uint8), np.array([[4.0, 4, 8, 8], [30, 30, 36, 36]]), np.array([0, -1]), complete=False
+    )
     part = cut(patch, 20, 20, 20)
     assert (part.classes.tolist(), part.complete) == ([-1], False)
     turned = turn(part, 1, mirror=True)

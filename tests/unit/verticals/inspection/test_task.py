@@ -77,9 +77,7 @@ def predicted(detection, board, key="line-1:1"):
     proposals = detection.propose(board.payload)
     seen = Observation(id="o", site="site-1", line="line-1", at=0.0, digest=digest(board.payload.data))
     outputs = detection.answer(proposals, detection.start())
-    return Prediction(
-        id=key, observation=seen, version=1, outputs=outputs, confidence=1.0, proposals=proposals
-    )
+    return Prediction(id=key, observation=seen, version=1, outputs=outputs, confidence=1.0, proposals=proposals)
 
 
 def example(prediction, *feedback):
@@ -370,8 +368,9 @@ class TestTeach:
 
     def test_a_reviewer_who_is_silent_on_a_proposal_has_no_voice_in_it(self, detection, prediction):
         """Two partial verdicts on two outputs: each is learned at full strength."""
-        first, second = false_alarms(prediction, [0], "ann"), said_of(
-            prediction, Claim(output=1, label=prediction.outputs[1].label), complete=False, reviewer="bob"
+        first, second = (
+            false_alarms(prediction, [0], "ann"),
+            said_of(prediction, Claim(output=1, label=prediction.outputs[1].label), complete=False, reviewer="bob"),
         )
         rows = detection.teach(example(prediction, first, second))
         wanted = [float(label == prediction.outputs[1].label) for label in detection.labels]

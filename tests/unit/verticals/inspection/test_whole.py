@@ -51,9 +51,7 @@ def picture(seed, kind):
 
 def example(proposals, *feedback, outputs=()):
     seen = Observation(id="o", site="site-1", line="line-1", at=0.0, digest="")
-    prediction = Prediction(
-        id="p", observation=seen, version=1, outputs=outputs, confidence=1.0, proposals=proposals
-    )
+    prediction = Prediction(id="p", observation=seen, version=1, outputs=outputs, confidence=1.0, proposals=proposals)
     return Example(prediction, feedback)
 
 
