@@ -16,6 +16,7 @@ import argparse
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def pairs(rng: np.random.Generator, count: int, before: float, now: float, how: 
     return np.asarray((rng.random(count) < now).astype(float) - former)
 
 
-def first_alarm(rng: np.random.Generator, count: int, draw: Callable[[int], Floats]) -> int | None:
+def first_alarm(count: int, draw: Callable[[int], Floats]) -> int | None:
     """The piece at which the watch raises its alarm; None within `count`. The Watch's arithmetic, in blocks."""
     log, limit = np.zeros(len(BETS)), -math.log(ALPHA)
     for done in range(0, count, BLOCK):
@@ -73,7 +74,7 @@ def false_alarms(runs: int) -> list[dict[str, object]]:
         for how in ("independent", "common"):
             rng = np.random.default_rng((1, int(rate * 100)))
             ever = sum(
-                first_alarm(rng, PIECES, lambda n, r=rate, h=how: pairs(rng, n, r, r, h)) is not None
+                first_alarm(PIECES, partial(pairs, rng, before=rate, now=rate, how=how)) is not None
                 for _ in range(runs)
             )
             low, high = band(ever, runs)
@@ -101,7 +102,7 @@ def needed(runs: int) -> list[dict[str, object]]:
         row: dict[str, object] = {"from": before, "to": now}
         for how in ("independent", "nested"):
             rng = np.random.default_rng((2, int(now * 100)))
-            at = [first_alarm(rng, 50_000, lambda n, h=how: pairs(rng, n, before, now, h)) for _ in range(runs)]
+            at = [first_alarm(50_000, partial(pairs, rng, before=before, now=now, how=how)) for _ in range(runs)]
             found = np.array([np.inf if one is None else one for one in at])
             row |= {f"{how}_p50": float(np.median(found)), f"{how}_p90": float(np.quantile(found, 0.9))}
         row |= {"unpaired_p50": unpaired(before, now, max(10, runs // 10)), **peers(before, now, runs)}

@@ -73,11 +73,13 @@ def e_value_worse(differences: ArrayLike, tolerance: float) -> float:
 
 
 def e_values_worse(differences: ArrayLike, masks: ArrayLike, tolerance: float) -> Floats:
-    """`e_value_worse` of k parts of the differences (n,) at once: masks (k, n) say which are in each; (k,)."""
+    """`e_value_worse` of k parts at once: differences (n,) of all, or (k, n) of each; masks (k, n) say which count; (k,)."""
     _check(tolerance, 0.0, 1.0, "tolerance")
-    d = _bounded(differences, -1.0, 1.0, "differences")
-    steps = np.log1p(np.outer(d - tolerance, BETS / (1.0 + tolerance)))
-    log_capital = np.asarray(masks, np.float64) @ steps
+    mask = np.asarray(masks, bool)
+    d = np.broadcast_to(np.asarray(differences, np.float64), mask.shape)
+    _bounded(d[mask], -1.0, 1.0, "differences")
+    steps = np.where(mask, d - tolerance, 0.0)[..., None] * (BETS / (1.0 + tolerance))
+    log_capital = np.log1p(steps).sum(axis=1)
     values: Floats = np.exp(np.minimum(log_capital, _LOG_MAX)).mean(axis=1)
     return values
 

@@ -18,7 +18,7 @@ import numpy as np
 from hotloop.config import LoopConfig
 from hotloop.errors import HotloopError
 from hotloop.feedback.trust import Trust, TrustState
-from hotloop.gate.loss import piece_loss
+from hotloop.gate.loss import label_losses, piece_loss
 from hotloop.gate.sealed import Sealed, SealedState
 from hotloop.ports import Vertical
 from hotloop.types import Change, Example, Feedback, Head, Outcome, Output, Prediction, Proposals, Rows, rederived
@@ -39,7 +39,7 @@ class LessonsState(msgspec.Struct, frozen=True):
     active: dict[str, int]
     sealed: SealedState
     trust: TrustState
-    floors: dict[str, float]
+    floors: dict[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Lessons:
         self._clashed = False  # a sure champion has been contradicted since those that wait were looked at
         self._heard = 0  # words
         self._active: dict[str, int] = {}  # by reviewer: which word was the last of theirs
-        self._floors: dict[str, float] = {}  # of golden pieces: the loss of the head that answered when each first came
+        self._floors: dict[str, tuple[float, ...]] = {}  # of golden pieces: losses of the head when each first came
 
     @property
     def backbone(self) -> str:
@@ -198,8 +198,11 @@ class Lessons:
     def _seal(self, truth: Example, view: View) -> None:
         """Put a golden piece under seal. Its floor is the loss of the head that answers when it first comes."""
         rows = view.rows(truth)
-        floor = self._floors.setdefault(truth.prediction.id, piece_loss(rows, view.champion))
-        self.sealed.add(truth.prediction, rows, floor)
+        name, head = truth.prediction.id, view.champion
+        if name not in self._floors:
+            self._floors[name] = (piece_loss(rows, head), *label_losses(rows, head))
+        floor, *by_label = self._floors[name]
+        self.sealed.add(truth.prediction, rows, floor, tuple(by_label))
 
     def _hear(self, before: Example | None, after: Example, view: View) -> None:
         """Tell trust what the new words agree with."""

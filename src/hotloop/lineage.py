@@ -309,8 +309,8 @@ class Lineage:
         if candidate is None:
             reason = "the candidate's weights are not finite"
             return Finding("refuse", reason, len(recent), 1.0, float("inf"))
-        champion, challenger = recent.losses(self.champion, candidate)
-        finding = judge(champion, challenger, self.config.gate, recent.parts(self.champion.labels))
+        champion, challenger, parts = recent.compared(self.champion, candidate)
+        finding = judge(champion, challenger, self.config.gate, parts)
         if finding.decision == "promote" and len(self.now.lessons.sealed):
             floor = self.now.lessons.sealed.floor(candidate)
             finding = finding if floor.decision == "promote" else floor

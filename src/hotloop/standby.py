@@ -9,6 +9,8 @@ Pure: no clock, no disk.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import msgspec
 
 from hotloop.config import RolloutConfig
@@ -100,7 +102,15 @@ class Standby:
         return standby
 
 
-def answer_loss(vertical: Vertical, example: Example, head: Head) -> float | None:
+@dataclass(frozen=True)
+class Answer:
+    """How a head's answer to a verified piece turned out: its loss, and by label where one was there or was said."""
+
+    loss: float
+    by_label: dict[str, float]
+
+
+def answered(vertical: Vertical, example: Example, head: Head) -> Answer | None:
     """1 less the share of hits among all that the head says or that is there: what nothing was proposed for counts too.
 
     None if it cannot be said.
@@ -109,4 +119,14 @@ def answer_loss(vertical: Vertical, example: Example, head: Head) -> float | Non
         outcomes = vertical.outcomes(vertical.answer(example.prediction.proposals, head), example)
     except (InputError, ModelError):
         return None
-    return 1.0 - count(outcomes).score if outcomes else None
+    if not outcomes:
+        return None
+    labels = {outcome.label for outcome in outcomes if outcome.label}
+    own = {label: 1.0 - count(o for o in outcomes if o.label == label).score for label in labels}
+    return Answer(1.0 - count(outcomes).score, own)
+
+
+def answer_loss(vertical: Vertical, example: Example, head: Head) -> float | None:
+    """The loss of `answered`."""
+    found = answered(vertical, example, head)
+    return None if found is None else found.loss

@@ -16,11 +16,11 @@ from hotloop.config import LoopConfig
 from hotloop.errors import HotloopError, ModelError, NotFoundError
 from hotloop.gate import Finding, judge
 from hotloop.gate.held import merged
-from hotloop.gate.slices import Parts, parts_of
+from hotloop.gate.slices import NO_PARTS, Parts, parts_of, with_labels
 from hotloop.join import fold
 from hotloop.learned import Learned, Reach, finite, of_backbone, revived
 from hotloop.ports import Vertical
-from hotloop.standby import Former, Standby, answer_loss
+from hotloop.standby import Answer, Former, Standby, answered
 from hotloop.types import (
     Candidate,
     Change,
@@ -133,7 +133,7 @@ def _moved(lineage: Moving, candidate: Candidate, recorded: Judgement | None, fo
     head = finite(new.reflex.head())
     if head is None:
         return Update(head=None, decision="refuse", finding=_refused("its weights are not finite"), tier=tier)
-    finding = compared(lineage, new, candidate) if recorded is None else _recorded(recorded)
+    finding = compared(lineage, new) if recorded is None else _recorded(recorded)
     if finding.decision == "hold" and forced:
         finding = Finding("promote", f"{forced}; the gate had held it: {finding.reason}", finding.count, finding.difference,
                           finding.e_value, finding.slices)  # fmt: skip
@@ -187,32 +187,34 @@ def _remember_again(now: Learned, new: Learned, lineage: Moving) -> None:
 
 def held_out(digest: str, share: float) -> bool:
     """Whether a piece is one that no backbone is trained on, by the digest of its bytes: the same wherever it is asked."""
-    return int(digest[:_HASH_DIGITS], 16) < share * 16**_HASH_DIGITS
+    return int(digest[:_HASH_DIGITS], 16) < share * float(16**_HASH_DIGITS)
 
 
-def compared(lineage: Moving, new: Learned, candidate: Candidate) -> Finding:
+def compared(lineage: Moving, new: Learned) -> Finding:
     """The gate on another backbone: paired on pieces that neither backbone was trained on, with heads that have not
     learned them either (their rows are subtracted from the moments); the golden pieces are among them, as a part.
     """
-    pairs = _pairs(lineage, new, candidate)
+    pairs = _pairs(lineage, new)
     own = [pair for pair in pairs if not pair[3]]
     champion = _head_without(lineage.now, [pair[1] for pair in own if not lineage.unlearned(pair[0])])
     challenger = _head_without(new, [pair[2] for pair in own])
-    losses, kept = [], []
+    answers: list[tuple[Answer, Answer]] = []
+    kept = []
     for pair in pairs:
-        before = answer_loss(lineage.now.vertical, pair[1], champion)
-        after = answer_loss(new.vertical, pair[2], challenger)
+        before = answered(lineage.now.vertical, pair[1], champion)
+        after = answered(new.vertical, pair[2], challenger)
         if before is not None and after is not None:
-            losses.append((before, after))
+            answers.append((before, after))
             kept.append(pair)
-    table: Floats = np.array(losses, np.float64).reshape(-1, 2)
-    return judge(table[:, 0], table[:, 1], lineage.config.gate, _parts(lineage, kept), slow=True)
+    table: Floats = np.array([(one.loss, two.loss) for one, two in answers], np.float64).reshape(-1, 2)
+    parts = _parts(kept, answers, lineage.now.champion.labels)
+    return judge(table[:, 0], table[:, 1], lineage.config.gate, parts, slow=True)
 
 
 _Pair: TypeAlias = tuple[str, Example, Example, bool]  # name, on the one backbone, on the other, golden
 
 
-def _pairs(lineage: Moving, new: Learned, candidate: Candidate) -> list[_Pair]:
+def _pairs(lineage: Moving, new: Learned) -> list[_Pair]:
     """The pieces to judge on, oldest first."""
     share = lineage.config.refresh.holdout_share
     golden = lineage.config.trust.golden
@@ -243,15 +245,18 @@ def _head_without(learned: Learned, examples: list[Example]) -> Head:
     return finite(twin.head()) or learned.champion
 
 
-def _parts(lineage: Moving, pairs: list[_Pair]) -> Parts:
-    """Classes, lines, sites and the golden set, as parts of the pieces."""
-    labels = []
-    for _, example, _, _ in pairs:
-        outcomes = lineage.now.vertical.outcomes((), example)
-        labels.append({outcome.label for outcome in outcomes if outcome.label})
+def _parts(pairs: list[_Pair], answers: list[tuple[Answer, Answer]], labels: tuple[str, ...]) -> Parts:
+    """Classes, each with its own losses, lines, sites and the golden set, as parts of the pieces."""
     places = [pair[1].prediction.observation for pair in pairs]
     golden: NDArray[np.bool_] = np.array([pair[3] for pair in pairs], bool)
-    return parts_of(labels, [one.line for one in places], [one.site for one in places], {"golden": golden})
+    parts = parts_of([()] * len(pairs), [one.line for one in places], [one.site for one in places], {"golden": golden})
+    if not pairs:
+        return NO_PARTS
+    before, after = (
+        np.array([[answer[which].by_label.get(label, np.nan) for answer in answers] for label in labels])
+        for which in (0, 1)
+    )
+    return with_labels(parts, labels, before, after)
 
 
 def _recorded(recorded: Judgement) -> Finding:

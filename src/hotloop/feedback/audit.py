@@ -15,4 +15,4 @@ _BITS = 64
 def drawn(prediction: str, seed: int, share: float) -> bool:
     """Whether a prediction is in the audit sample: true with probability `share` over ids."""
     hashed = sha256(f"audit:{seed}:{prediction}".encode()).digest()
-    return int.from_bytes(hashed[: _BITS // 8], "big") < share * 2**_BITS
+    return int.from_bytes(hashed[: _BITS // 8], "big") < share * float(2**_BITS)

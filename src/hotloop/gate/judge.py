@@ -82,12 +82,15 @@ def _slices(differences: Floats, config: GateConfig, parts: Parts) -> tuple[Slic
     if not len(chosen):
         return ()
     masks = parts.masks[chosen]
-    means = masks @ differences / counts[chosen]
+    table = np.broadcast_to(differences, masks.shape)
+    if parts.own is not None:
+        table = np.where(np.isnan(parts.own[chosen]), table, parts.own[chosen])
+    means = (masks * table).sum(axis=1) / counts[chosen]
     strict = np.array([parts.names[k] in config.critical for k in chosen], bool)
     evidence = np.empty(len(chosen))
     for tolerance, which in ((config.slice_tolerance, ~strict), (0.0, strict)):
         if which.any():
-            evidence[which] = e_values_worse(differences, masks[which], tolerance)
+            evidence[which] = e_values_worse(table[which], masks[which], tolerance)
     found = [
         SliceFinding(parts.names[k], int(counts[k]), float(mean), float(e))
         for k, mean, e in zip(chosen, means, evidence, strict=True)

@@ -30,3 +30,15 @@ def decided(scores: NDArray[np.floating], thresholds: Floats) -> NDArray[np.intp
     margin = np.where(np.isfinite(scores), scores - thresholds, -np.inf)
     best = margin.argmax(axis=1)
     return np.where(margin[np.arange(len(best)), best] >= 0, best, -1)
+
+
+def label_losses(rows: Rows, head: Head) -> tuple[float, ...]:
+    """The same for each label on its own: of the rows where it is there or said; NaN where it is neither."""
+    count = len(head.labels)
+    said = decided(rows.x @ head.weights[:, :count], np.asarray(head.thresholds))
+    there = decided(rows.y[:, :count], np.full(count, 0.5))
+    found = []
+    for label in range(count):
+        disputed = (said == label) | (there == label)
+        found.append(float((said != there)[disputed].mean()) if disputed.any() else float("nan"))
+    return tuple(found)

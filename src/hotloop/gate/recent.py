@@ -8,16 +8,27 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hotloop.gate.loss import decided
-from hotloop.gate.slices import Parts, parts_of
+from hotloop.gate.slices import Parts, parts_of, with_labels
 from hotloop.types import Floats, Head, Rows
 
 _FIRST_ROWS = 256
 _GAP = -1
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """Of each row: whose it is, what is there, what a head says (labels by number, -1 for nothing), and if it is no number."""
+
+    owner: NDArray[np.intp]
+    there: NDArray[np.intp]
+    said: NDArray[np.intp]
+    broken: NDArray[np.bool_]
 
 
 class RecentPast:
@@ -74,23 +85,71 @@ class RecentPast:
         row is disputed if something is there, or the head says that something is. A row with nothing there and
         nothing said is agreed, and does not dilute the others.
         """
-        slots = np.array([slot for _, _, slot in self._spans.values()], np.intp)
-        if not len(slots):
-            return [np.zeros(0) for _ in heads]
+        return [self._losses(answer) for answer in self._answers(heads)]
+
+    def by_label(self, head: Head) -> Floats:
+        """The same for each label on its own, (labels, n): of the rows where it is there or said; NaN where it is neither."""
+        (answer,) = self._answers((head,))
+        return self._by_label(answer, len(head.labels))
+
+    def compared(self, champion: Head, candidate: Head) -> tuple[Floats, Floats, Parts]:
+        """The losses of both, and the parts with what each label alone has gained or lost: a piece with many things on it
+        would dilute it.
+        """
+        answers = self._answers((champion, candidate))
+        labels = candidate.labels
+        before, after = (self._by_label(answer, len(labels)) for answer in answers)
+        return (
+            self._losses(answers[0]),
+            self._losses(answers[1]),
+            with_labels(self.parts(labels), labels, before, after),
+        )
+
+    def _answers(self, heads: Sequence[Head]) -> list[_Answer]:
+        """What each head says of each row."""
         used = self._slot[: self._end]
-        rows = used != _GAP
+        if not self._spans:
+            return [_Answer(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0, bool))] * len(
+                heads
+            )
+        owner = np.where(used != _GAP, used, self._examples_max + 1)
         columns = np.concatenate([head.weights[:, : len(head.labels)] for head in heads], axis=1)
         scores = self._x[: self._end] @ columns.astype(np.float32)
         count = len(heads[0].labels)  # those compared have the same
         there = decided(self._y[: self._end, :count], np.full(count, 0.5))
-        told = []
-        place = 0
-        for head in heads:
-            part = scores[:, place : place + len(head.labels)]
-            place += len(head.labels)
-            losses = _shares(part, there, np.asarray(head.thresholds), np.where(rows, used, self._examples_max + 1))
-            told.append(losses[slots])
-        return told
+        parts = np.split(scores, len(heads), axis=1)
+        return [
+            _Answer(
+                owner, there, decided(part, np.asarray(head.thresholds)), np.asarray(~np.isfinite(part).all(axis=1))
+            )
+            for head, part in zip(heads, parts, strict=True)
+        ]
+
+    def _losses(self, answer: _Answer) -> Floats:
+        said, there = answer.said, answer.there
+        losses = self._shares(answer.owner, (said >= 0) | (there >= 0), said != there, 0.0)
+        losses[np.unique(answer.owner[answer.broken])] = np.nan
+        return losses[self._chosen()]
+
+    def _by_label(self, answer: _Answer, labels: int) -> Floats:
+        found = np.empty((labels, len(self._spans)))
+        for label in range(labels):
+            disputed = (answer.said == label) | (answer.there == label)
+            found[label] = self._shares(answer.owner, disputed, answer.said != answer.there, np.nan)[self._chosen()]
+        return found
+
+    def _shares(
+        self, owner: NDArray[np.intp], disputed: NDArray[np.bool_], wrong: NDArray[np.bool_], none: float
+    ) -> Floats:
+        """By slot: the share of disputed rows that are decided wrongly; `none` where there is none."""
+        size = self._examples_max + 2
+        total = np.bincount(owner, weights=disputed, minlength=size)
+        bad = np.bincount(owner, weights=disputed & wrong, minlength=size)
+        return np.where(total > 0, bad / np.maximum(total, 1), none)
+
+    def _chosen(self) -> NDArray[np.intp]:
+        """The slots, oldest example first."""
+        return np.array([slot for _, _, slot in self._spans.values()], np.intp)
 
     def _drop(self, prediction: str) -> None:
         """Leave a gap where an example was."""
@@ -122,17 +181,3 @@ class RecentPast:
             start = int(moved[first]) - 1
             self._spans[name] = (start, start + last - first, owner)
         self._x, self._y, self._slot, self._end = block, targets, slot, len(kept)
-
-
-def _shares(
-    scores: NDArray[np.float32], there: NDArray[np.intp], thresholds: Floats, owner: NDArray[np.intp]
-) -> Floats:
-    """By owner: the share of disputed rows that are decided wrongly; NaN for one with a score that is not finite."""
-    said = decided(scores, thresholds)
-    disputed = (said >= 0) | (there >= 0)
-    size = int(owner.max()) + 1
-    wrong = np.bincount(owner, weights=disputed & (said != there), minlength=size)
-    total = np.bincount(owner, weights=disputed, minlength=size)
-    losses = wrong / np.maximum(total, 1)
-    losses[np.unique(owner[~np.isfinite(scores).all(axis=1)])] = np.nan
-    return losses

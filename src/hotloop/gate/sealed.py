@@ -21,6 +21,7 @@ from hotloop.config import GateConfig
 from hotloop.evidence import e_value_worse
 from hotloop.gate.judge import Finding, judge
 from hotloop.gate.recent import RecentPast
+from hotloop.gate.slices import with_labels
 from hotloop.types import Floats, Head, Prediction, Proposals, Rows
 
 OVERLAP = 0.5  # from here on two regions are of one thing (intersection over union)
@@ -44,6 +45,7 @@ class SealedPiece(msgspec.Struct, frozen=True):
     y: bytes
     w: bytes
     floor: float
+    floors: tuple[float, ...]  # by label; NaN where the label is neither there nor was said
 
 
 class SealedState(msgspec.Struct, frozen=True):
@@ -65,8 +67,10 @@ class Sealed:
     def __len__(self) -> int:
         return len(self._pieces)
 
-    def add(self, prediction: Prediction, rows: Rows, floor: float) -> None:
-        """Seal a piece, or put its features anew. `rows`: what its truth would teach; `floor`: the first head's loss."""
+    def add(self, prediction: Prediction, rows: Rows, floor: float, floors: tuple[float, ...]) -> None:
+        """Seal a piece, or put its features anew. `rows`: what its truth would teach; `floor`, `floors`: the first head's
+        loss, and by label (`gate/loss.py`).
+        """
         seen = prediction.observation
         self._pieces[prediction.id] = SealedPiece(
             prediction=prediction.id,
@@ -80,6 +84,7 @@ class Sealed:
             y=rows.y.astype("<f8").tobytes(),
             w=rows.w.astype("<f8").tobytes(),
             floor=floor,
+            floors=floors,
         )
         self._digests[seen.digest] = prediction.id
         self._rows.add(prediction.id, rows, line=seen.line, site=seen.site)
@@ -99,6 +104,8 @@ class Sealed:
     def floor(self, candidate: Head) -> Finding:
         """Whether a candidate is above the floor: no worse on the golden set than the first head, and in no part of it."""
         names = self._rows.names()
+        if not names:
+            return Finding("promote", "there is no golden piece", 0, 0.0, 1.0)
         with np.errstate(invalid="ignore"):
             losses = self._rows.losses(candidate)[0]
         floors = np.array([self._pieces[name].floor for name in names])
@@ -106,9 +113,12 @@ class Sealed:
             return Finding(
                 "refuse", "it answers the golden pieces with numbers that are not finite", len(names), 1.0, np.inf
             )
-        found = judge(floors, losses, self._config, self._rows.parts(candidate.labels))
-        e_value = e_value_worse(losses - floors, self._config.golden_tolerance) if len(names) else 1.0
-        mean = float((losses - floors).mean()) if len(names) else 0.0
+        by_label = np.array([self._pieces[name].floors for name in names]).reshape(len(names), -1).T
+        now = self._rows.by_label(candidate)
+        parts = with_labels(self._rows.parts(candidate.labels), candidate.labels, by_label, now) if names else NO_PARTS
+        found = judge(floors, losses, self._config, parts)
+        e_value = e_value_worse(losses - floors, self._config.golden_tolerance)
+        mean = float((losses - floors).mean())
         if e_value >= 1 / self._config.alpha or found.decision == "refuse":
             reason = (
                 f"it is below the floor: on {len(names)} golden pieces its error is {abs(mean):.3f} "

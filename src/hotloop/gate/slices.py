@@ -12,15 +12,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hotloop.types import Floats
+
 Masks = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Parts:
-    """k parts of n examples: their names, and which examples are in each (k, n)."""
+    """k parts of n examples: their names, and which examples are in each (k, n).
+
+    `own` (k, n): the paired differences of the part alone, where they are not those of the whole piece; None: none are.
+    """
 
     names: tuple[str, ...]
     masks: Masks
+    own: Floats | None = None
 
 
 NO_PARTS = Parts((), np.zeros((0, 0), bool))
@@ -48,3 +54,24 @@ def parts_of(
             names.append(name)
             rows.append(mask)
     return Parts(tuple(names), np.stack(rows)) if rows else NO_PARTS
+
+
+def with_labels(parts: Parts, labels: Sequence[str], before: Floats, after: Floats) -> Parts:
+    """The parts, those of labels judged on their label alone: its losses (labels, n) under champion and candidate.
+
+    NaN: the label is neither there nor said on that piece. A label that only one of the two says counts as right for the
+    other. The masks of labels are the pieces on which either has something to decide.
+    """
+    names = [f"label:{label}" for label in labels]
+    differences = np.nan_to_num(after, nan=0.0) - np.nan_to_num(before, nan=0.0)
+    masks = ~(np.isnan(before) & np.isnan(after))
+    kept = [k for k, name in enumerate(parts.names) if not name.startswith("label:")]
+    there = np.flatnonzero(masks.any(axis=1)).tolist()
+    count = before.shape[1]
+    others = parts.masks[kept] if kept else np.zeros((0, count), bool)
+    whole = np.full((len(kept), count), np.nan)  # of the piece: the caller's own differences
+    return Parts(
+        (*(names[k] for k in there), *(parts.names[k] for k in kept)),
+        np.concatenate([masks[there], others]),
+        np.concatenate([differences[there], whole]),
+    )

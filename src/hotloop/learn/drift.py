@@ -10,6 +10,7 @@ The reference is the mean loss of the pieces before, with an upper margin, fixed
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import msgspec
@@ -48,7 +49,7 @@ class DriftTest:
         n = max(min(self.count, REFERENCE_PIECES), 1)
         mean = self._sum / n
         spread = max(self._squares / n - mean**2, 0.0) + 1.0 / n  # a stream without an error may have one yet
-        return min(mean + 2.0 * (spread / n) ** 0.5, 1.0)
+        return min(mean + 2.0 * math.sqrt(spread / n), 1.0)
 
     def add(self, loss: float) -> bool:
         """Take a piece; whether the error has risen."""

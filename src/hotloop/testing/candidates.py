@@ -99,8 +99,7 @@ class Bench:
         champion = _head(moments)
         for _ in range(int(self._rng.integers(1, 9))):
             moments.learn(self.rows(_SLIPS, int(self._rng.integers(2))))
-        before, after = recent.losses(champion, _head(moments))
-        return before, after, recent.parts(LABELS)
+        return recent.compared(champion, _head(moments))
 
     def sabotaged(self, name: str) -> tuple[Floats, Floats, Parts]:
         """Losses of a champion and of a broken candidate, with their parts."""
@@ -109,8 +108,7 @@ class Bench:
         if name == "aimed, better elsewhere":
             champion = _with(head, np.where(np.arange(len(LABELS)) == 1, 1.0, _WEAK) * head.weights)
         with np.errstate(invalid="ignore"):
-            before, after = recent.losses(champion, SABOTAGES[name](head))
-        return before, after, recent.parts(LABELS)
+            return recent.compared(champion, SABOTAGES[name](head))
 
 
 def _head(moments: Moments) -> Head:

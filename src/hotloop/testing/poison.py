@@ -108,7 +108,7 @@ class Crew:
         self._about: dict[str, list[Record]] = {}
         self.lineage = Lineage(vertical, config, lambda name: self._about.get(name, []), records=self._between)
         self.labels = vertical.start().labels
-        self._golden = config.trust.golden
+        self.golden = config.trust.golden
         self._rng = np.random.default_rng((plan.seed, 7))
         self.names = [f"reviewer-{k}" for k in range(plan.reviewers)]
         self.liars = set(self.names[: plan.hostile])
@@ -229,7 +229,7 @@ def _counted(crew: Crew, found: Outcome) -> None:
         for name, _ in selected(crew.lineage.reach, Selection(reviewer=reviewer), len(crew.records)):
             example = crew.lineage.reach.about(name)
             words = [r.event.body for r in example if isinstance(r.event.body, Feedback)]
-            if any(word.reviewer == crew._golden for word in words):
+            if any(word.reviewer == crew.golden for word in words):
                 continue
             made = next(r.event.body for r in example if isinstance(r.event.body, Prediction))
             held = lessons.held(name, Example(made, tuple(words)))

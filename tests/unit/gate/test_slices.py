@@ -8,7 +8,7 @@ import pytest
 from hotloop.config import GateConfig
 from hotloop.evidence import e_value_worse, e_values_worse
 from hotloop.gate import judge
-from hotloop.gate.slices import NO_PARTS, Parts, parts_of
+from hotloop.gate.slices import NO_PARTS, Parts, parts_of, with_labels
 
 CONFIG = GateConfig()
 
@@ -107,3 +107,24 @@ def test_a_part_is_named_in_words(name, words):
     """The set by its name, others by what they are."""
     candidate = np.where(np.arange(200) < 40, 1.0, 0.0)
     assert words in judge(np.zeros(200), candidate, GateConfig(tolerance=0.5), one_part(name, 40)).reason
+
+
+def test_a_label_is_judged_on_its_own_rows():
+    """Pieces with many things on them dilute what one kind has lost; its own rows do not."""
+    before = np.zeros((2, 40))
+    after = np.vstack([np.ones(40), np.zeros(40)])
+    after[1, :35] = before[1, :35] = np.nan  # the second label is on five pieces only
+    parts = with_labels(parts_of([()] * 40, ["a", "b"] * 20, ["s"] * 40, {}), ("open", "short"), before, after)
+    assert parts.names == ("label:open", "label:short", "line:a", "line:b")
+    found = judge(np.zeros(40), np.full(40, 0.02), CONFIG, parts)
+    assert found.decision == "refuse"
+    assert "label 'open'" in found.reason
+    assert {one.name for one in found.slices} == {"label:open", "line:a", "line:b"}
+
+
+def test_a_label_that_nobody_says_is_no_part():
+    """Neither there nor said."""
+    nothing = np.full((1, 12), np.nan)
+    parts = with_labels(parts_of([()] * 12, ["a"] * 12, ["s"] * 12, {}), ("open",), nothing, nothing)
+    assert parts.names == ()
+    assert judge(np.zeros(12), np.zeros(12), GateConfig(least_examples=5), parts).slices == ()

@@ -73,4 +73,4 @@ def test_what_would_help_follows_from_the_errors(kinds, indicated, words):
 def test_the_worst_part_comes_first():
     """A falling one before a flat one."""
     falling = tuple(np.r_[np.ones(300), np.zeros(300)])
-    assert [one.part for one in ceilings({"flat": Part(flat(2)), "falling": Part(falling)})][0] == "falling"
+    assert ceilings({"flat": Part(flat(2)), "falling": Part(falling)})[0].part == "falling"

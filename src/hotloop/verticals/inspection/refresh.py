@@ -24,6 +24,8 @@ from hotloop.errors import HotloopError, ImageError, InputError
 from hotloop.job import Job, Progress, blob_path, finish, read_job, say
 from hotloop.types import Example, Payload, Proposals, Rederivation, digest
 from hotloop.verticals.inspection.task import Detection, vertical
+from hotloop.verticals.inspection.tune_boxes import BoxesRun
+from hotloop.verticals.inspection.tune_whole import WholeRun
 from hotloop.verticals.inspection.whole import WholeImage
 
 _SAVE_S = 20.0  # between two checkpoints
@@ -68,11 +70,10 @@ class Run(Protocol):
 
 def run_of(job: Job, folder: Path) -> tuple[Run, Detection | WholeImage]:
     """The run that a job asks for, and the vertical that it begins at. ModelError if its backbone cannot be trained."""
-    from hotloop.verticals.inspection.tune_boxes import BoxesRun
-    from hotloop.verticals.inspection.tune_whole import WholeRun
-
     config = LoopConfig(tables=job.tables, base=job.base, learn=LearnConfig(seed=job.seed))
-    begun = vertical(config).revived((folder / "bundle.bin").read_bytes())
+    start = vertical(config)
+    assert isinstance(start, Detection | WholeImage), "the verticals of this package"
+    begun = start.revived((folder / "bundle.bin").read_bytes())
     train = [one.example for one in job.examples if one.role == "train"]
     if isinstance(begun, Detection):
         return BoxesRun(begun, train, payloads(folder), job.seed), begun

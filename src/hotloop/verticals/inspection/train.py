@@ -204,6 +204,7 @@ class PieceSource:
 
 
 def shuffled(patch: Patch, rng: np.random.Generator) -> Patch:
+    """The patch mirrored or not, and turned by some quarters."""
     return turn(patch, int(rng.integers(4)), mirror=bool(rng.random() < 0.5))
 
 
