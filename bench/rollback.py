@@ -153,12 +153,18 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
     names = (("independent_p50", "watch, paired"), ("nested_p50", "watch, errors in common"), ("unpaired_p50", "unpaired"),
              ("fixed", "z-test, n fixed beforehand"), ("sprt_p50", "SPRT, knows both rates"))  # fmt: skip
     for place, (key, name) in enumerate(names):
-        axes.bar(np.arange(len(rows)) + 0.16 * place, [float(str(row[key])) for row in rows], 0.15, label=name)
+        axes.bar(np.arange(len(rows)) + 0.16 * place, [_drawn(row[key]) for row in rows], 0.15, label=name)
     axes.set_xticks(np.arange(len(rows)) + 0.32, [f"{row['from']:.0%} to {row['to']:.0%}" for row in rows])
     axes.set_yscale("log")
     axes.set_ylabel("verified pieces to the alarm (median)")
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=120, bbox_inches="tight")
+
+
+def _drawn(value: object) -> float:
+    """A bar's height; none where it was never found."""
+    found = float(str(value))
+    return found if math.isfinite(found) else 0.0
 
 
 def main() -> None:

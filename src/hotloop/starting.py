@@ -56,11 +56,12 @@ def import_golden(config: LoopConfig, folder: Path, tracked: Tracked) -> int:
 
     StoreBusyError while the loop's hub is running.
     """
+    if not isinstance(load_vertical(config), Labelled):
+        raise ConfigError(f"the vertical {config.vertical!r} reads no labelled folders: give golden verdicts by HTTP")
     tables = {name: dict(table) for name, table in config.tables.items()}
     tables.setdefault(config.vertical, {})["labelled"] = str(folder.resolve())
     source = load_vertical(msgspec.structs.replace(config, tables=tables))
-    if not isinstance(source, Labelled):
-        raise ConfigError(f"the vertical {config.vertical!r} reads no labelled folders: give golden verdicts by HTTP")
+    assert isinstance(source, Labelled), "the same vertical, with a folder"
     pieces = source.labelled()
     with closing(Engine(config, load_vertical(config), open_embedded(config))) as engine:
         count = 0

@@ -9,7 +9,7 @@ import pytest
 
 from hotloop import agent as agent_module
 from hotloop.agent import Agent, Place
-from hotloop.errors import HubUnreachableError, InputError, KeyConflictError, OverloadError
+from hotloop.errors import HubUnreachableError, InputError, KeyConflictError, NotFoundError, OverloadError
 from hotloop.predict import pack_head
 from hotloop.testing.clock import SimulatedClock
 from hotloop.types import Head, Model, Payload, digest
@@ -25,6 +25,7 @@ class MemoryHub:
     def __init__(self):
         self.events, self.blobs, self.requests, self.lives, self.streams = {}, [], [], [], []
         self.fails, self.refuses = [], set()
+        self.bundles, self.fetched = {}, []
         self.deaf = 0  # acknowledgements that are not heard
         self.sent = threading.Event()
 
@@ -56,6 +57,13 @@ class MemoryHub:
             if isinstance(model, Exception):
                 raise model
             yield model
+
+    def get_blob(self, name):
+        """A backbone's bundle."""
+        self.fetched.append(name)
+        if name not in self.bundles:
+            raise NotFoundError(f"no bytes {name}")
+        return self.bundles[name]
 
     def acknowledge(self, lives):
         """Heard, unless the hub is away."""
@@ -392,3 +400,63 @@ def test_close_gives_up_after_its_time(line, hub):
     sensed(line, 1)
     line.close(timeout_s=0.0)
     assert line.waiting == 1
+
+
+class Lensed(Vectors):
+    """Vectors seen through a lens that can be exchanged: the smallest vertical whose backbone is trained again."""
+
+    def __init__(self, lens=b"clear"):
+        super().__init__(VectorsConfig(labels=LABELS, columns=1), seed=0)
+        self.lens, self.backbone = lens, digest(lens)
+
+    def bundle(self):
+        """The lens."""
+        return self.lens
+
+    def revived(self, bundle):
+        """The same with another lens."""
+        return Lensed(bundle)
+
+    def trainer(self):
+        """Nobody trains here."""
+        return ()
+
+
+def lensed(version, lens):
+    """A model on a lens."""
+    import msgspec
+
+    return msgspec.structs.replace(model(version), backbone=digest(lens))
+
+
+def test_a_new_backbone_is_fetched_once_and_the_way_back_needs_no_network(hub):
+    """The line predicts on while it comes; a rollback to what it had is at hand."""
+    line = Agent(Place("site-1", "line-1"), Lensed(), hub, SimulatedClock())
+    hub.bundles = {digest(b"sharp"): b"sharp"}
+    hub.streams = [[lensed(2, b"sharp"), lensed(3, b"sharp"), lensed(4, b"clear")]]
+    line._follow_once()
+    assert line.predictor.version == 4
+    assert line.predictor.vertical.backbone == digest(b"clear")
+    assert hub.fetched == [digest(b"sharp")]
+    assert hub.lives == [2, 3, 4]
+
+
+def test_a_backbone_that_cannot_be_had_leaves_the_line_as_it_is(hub):
+    """It answers with what it has, and takes the next model it can."""
+    line = Agent(Place("site-1", "line-1"), Lensed(), hub, SimulatedClock())
+    hub.streams = [[lensed(2, b"gone")], [lensed(3, b"clear")]]
+    line._follow_once()
+    assert line.predictor.version == 0
+    line._follow_once()
+    assert line.predictor.version == 3
+
+
+def test_only_a_few_backbones_are_kept(hub):
+    """The oldest is let go, and fetched again if it is needed."""
+    line = Agent(Place("site-1", "line-1"), Lensed(), hub, SimulatedClock())
+    lenses = [b"a", b"b", b"c", b"d"]
+    hub.bundles = {digest(lens): lens for lens in lenses}
+    hub.streams = [[lensed(k + 2, lens) for k, lens in enumerate(lenses)] + [lensed(9, b"a")]]
+    line._follow_once()
+    assert line.predictor.version == 9
+    assert hub.fetched.count(digest(b"a")) == 2

@@ -275,6 +275,21 @@ class TestReplay:
         assert f"curves: {out / 'what_if.png'}" in result.output
         assert (out / "what_if.png").read_bytes().startswith(b"\x89PNG")
 
+    def test_what_if_by_time_and_by_other_settings(self, made, tmp_path):
+        """Delays in words, and another file's rule on the same log: a row each."""
+        other = tmp_path / "strict.toml"
+        other.write_text(SETTINGS + "[gate]\ntolerance = 0.0\n")
+        result = run("replay", made, "--delay", "0s", "--delay", "7d", "--against", other, "--out", tmp_path)
+        assert result.exit_code == 0
+        for row in ("0 s", "604800 s", "strict 0 s", "strict 604800 s"):
+            assert row in flat(result.output)
+
+    @pytest.mark.parametrize("text", ["soon", "3x", "-1d", ""])
+    def test_a_time_that_is_none_is_refused(self, made, tmp_path, text):
+        """With what it should be."""
+        with pytest.raises(ConfigError, match="is no time"):
+            run("replay", made, f"--delay={text}", "--out", tmp_path)
+
     @pytest.mark.parametrize("text", ["soon", "1,,2", "-1", "nan", "inf", "1e9", "0;1"])
     def test_delays_that_are_none_are_refused(self, made, tmp_path, text):
         """With what they should be."""
@@ -297,9 +312,7 @@ class TestUp:
 
     def test_it_says_where_everything_is(self, capsys):
         """Addresses and paths whole, on lines of their own, even with brackets in them."""
-        config = LoopConfig(
-            name="tiny", sense=SenseConfig(folder="/in/[line]"), store=StoreConfig(folder="/data/[a]")
-        )
+        config = LoopConfig(name="tiny", sense=SenseConfig(folder="/in/[line]"), store=StoreConfig(folder="/data/[a]"))
         cli._say_up("http://[fe80::1]:8420", config)
         said = capsys.readouterr().out
         assert "tiny is up at http://[fe80::1]:8420\n" in said

@@ -115,7 +115,7 @@ class Sealed:
             )
         by_label = np.array([self._pieces[name].floors for name in names]).reshape(len(names), -1).T
         now = self._rows.by_label(candidate)
-        parts = with_labels(self._rows.parts(candidate.labels), candidate.labels, by_label, now) if names else NO_PARTS
+        parts = with_labels(self._rows.parts(candidate.labels), candidate.labels, by_label, now)
         found = judge(floors, losses, self._config, parts)
         e_value = e_value_worse(losses - floors, self._config.golden_tolerance)
         mean = float((losses - floors).mean())
