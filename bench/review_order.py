@@ -23,9 +23,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 import numpy as np
 
 from bench.poison import boards, tiles
+from hotloop.config import LoopConfig
 from hotloop.feedback import Passes, verdict
 from hotloop.feedback.queue import uncertainty, value
 from hotloop.learn import Moments
+from hotloop.loading import load_vertical
 from hotloop.ports import Vertical
 from hotloop.testing.poison import Piece
 from hotloop.types import Example, Floats, Observation, Prediction, Rows
@@ -177,7 +179,9 @@ def main() -> None:
         print(
             f"conformal at {error:.0%}: {found['passed']:.1%} of tiles pass without a human, {found['wrong']:.2%} of all pass and are wrong"
         )
-    detection, _, pieces, test = boards(given.data, 600)
+    warm, _, pieces, test = boards(given.data, 600)
+    cold = LoopConfig(tables={"inspection": {"start": "none", "labels": list(warm.start().labels)}})
+    detection = load_vertical(cold)  # with the start model's knowledge random order is good from the first verdict on
     pool, held = ([taught(detection, piece) for piece in part] for part in (pieces, test))
     tables["boards"] = run("boards", detection, pool, rows_f(held, detection.start().thresholds), given)
     given.out.mkdir(parents=True, exist_ok=True)

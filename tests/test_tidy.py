@@ -259,7 +259,10 @@ def test_every_command_and_flag_is_documented() -> None:
 
     text = documents()
     missing = []
-    for command_name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+    commands = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    for group, command in list(commands.items()):
+        commands |= {f"{group} {name}": inner for name, inner in getattr(command, "commands", {}).items()}
+    for command_name, command in commands.items():
         if f"hotloop {command_name}" not in text:
             missing.append(f"hotloop {command_name}")
         missing += [f"{command_name} {o}" for p in command.params for o in p.opts if o[0] == "-" and o not in text]

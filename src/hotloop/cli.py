@@ -335,6 +335,41 @@ def golden(
     out.print(f"{count} golden pieces sealed", highlight=False)
 
 
+federate = typer.Typer(help="Sites share what they have learned, and no pictures.", no_args_is_help=True)
+app.add_typer(federate, name="federate")
+
+
+@federate.command("export")
+def federate_export(
+    path: LoopFile = Path("loop.toml"),
+    target: Annotated[Path, typer.Option("--to", help="The file to write.")] = Path("site.sums"),
+) -> None:
+    """Write what this site has learned as sums, for other sites."""
+    from hotloop.offline import exported
+
+    config = load(path)
+    data = exported(config, _tracked)
+    target.write_bytes(data)
+    said = f"{target}: what {config.site} has learned, {len(data)} bytes; what it can reveal: docs/reference/gram-matrix.md"
+    out.print(said, highlight=False, markup=False, soft_wrap=True)
+
+
+@federate.command("try")
+def federate_try(
+    files: Annotated[list[Path], typer.Argument(help="Exports of other sites.")],
+    path: Annotated[Path, typer.Option("--loop", help="The loop's settings.")] = Path("loop.toml"),
+) -> None:
+    """Which share of other sites' learning serves this one best, by its own recent pieces."""
+    from hotloop.offline import tried
+
+    choice = tried(load(path), files, _tracked)
+    table = Table("weight of the others", "error on this site's pieces", title="each piece by a head that never saw it")
+    for share, loss in choice.losses.items():
+        table.add_row(f"{share:g}", f"{loss:.3f}")
+    out.print(table)
+    out.print(f"federated_weight = {choice.share:g}   # {choice.reason}", highlight=False, markup=False, soft_wrap=True)
+
+
 def _make(folder: Path) -> None:
     """Make the folder that results go to. ConfigError if it cannot be."""
     try:

@@ -44,6 +44,8 @@ class LearnConfig(Section, frozen=True):
     ridge: Annotated[float, Meta(gt=0)] = 1.0  # λ: how much evidence it takes to leave the start model
     batch_examples_max: Positive = 256  # examples that one update takes at most
     seed: int = 0
+    federated: tuple[str, ...] = ()  # exports of other sites (`hotloop federate`), added to what is learned here
+    federated_weight: Share = 1.0  # of what the other sites have learned
 
 
 class GateConfig(Section, frozen=True):
@@ -226,6 +228,9 @@ def resolve(config: LoopConfig, base: Path) -> LoopConfig:
             config.sense,
             folder=path_from(base, config.sense.folder),
             reference=path_from(base, config.sense.reference),
+        ),
+        learn=msgspec.structs.replace(
+            config.learn, federated=tuple(path_from(base, path) for path in config.learn.federated)
         ),
         base=config.base or str(base.resolve()),
     )

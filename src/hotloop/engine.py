@@ -22,6 +22,7 @@ from hotloop.feedback import check_feedback, drawn
 from hotloop.learn.drift import DriftTest
 from hotloop.learned import LearnedState, Reach
 from hotloop.lineage import Lineage
+from hotloop.loading import load_federated
 from hotloop.looking import Looking
 from hotloop.measure import Measures, Metrics, Report, count
 from hotloop.ports import Ports, Vertical
@@ -122,6 +123,8 @@ class Engine:
         self.lineage = Lineage(vertical, config, self._about, self._lap, records=self._between, fetch=self.lake.get)
         self.lineage.reach = replace(self.lineage.reach, past=self._past)
         self.start_vertical = vertical
+        self._given = load_federated(config, vertical)
+        self.lineage.begin_with(self._given)
         self._numbering = threading.Lock()
         self.turning = threading.Lock()
         self._awake = threading.Event()
@@ -306,6 +309,7 @@ class Engine:
     def _past(self, version: int) -> tuple[int, LearnedState]:
         """A former state, learned again from the log. NotFoundError if the log has no such release."""
         lineage = Lineage(self.start_vertical, self.config, self._about, records=self._between, fetch=self.lake.get)
+        lineage.begin_with(self._given)
         return past(lineage, records_of(self.log, 0), version)
 
     def _about(self, prediction: str) -> list[Record]:

@@ -15,7 +15,7 @@ from hotloop.config import LoopConfig
 from hotloop.errors import InputError, ModelError
 from hotloop.gate import Held, RecentPast
 from hotloop.gate.held import HeldState
-from hotloop.learn import Reflex
+from hotloop.learn import Reflex, Sums
 from hotloop.learn.moments import scaled
 from hotloop.lessons import Lessons, LessonsState, View
 from hotloop.ports import Refreshable, Vertical
@@ -45,17 +45,21 @@ class Reach:
     records: Records
     fetch: Callable[[str], bytes]
     past: Callable[[int], tuple[int, LearnedState]]  # version -> the offset it had learned to, and all it had learned
+    given: Sums | None = None  # what other sites have learned on the start backbone
 
 
 class Learned:
     """The learner's whole state. One thread at a time."""
 
-    def __init__(self, vertical: Vertical, config: LoopConfig) -> None:
+    def __init__(self, vertical: Vertical, config: LoopConfig, given: Sums | None = None) -> None:
+        """`given`: what other sites have learned on this backbone."""
         self.vertical = vertical
         self.config = config
         self._taught: dict[int, tuple[Example, Rows]] = {}  # rows of the examples of this update, by identity
-        self.champion = as_released(vertical.start())
-        self.reflex = Reflex(self.rows, vertical.start(), config.learn)
+        self.champion = as_released(
+            vertical.start()
+        )  # what others gave is learned, and goes out with the first verdict
+        self.reflex = Reflex(self.rows, vertical.start(), config.learn, given)
         self.held = Held()
         self.recent = RecentPast(config.gate.window_examples)
         self.lessons = Lessons(config, vertical.backbone)
@@ -118,7 +122,8 @@ class Learned:
     def of(cls, state: LearnedState, start: Vertical, config: LoopConfig, reach: Reach) -> Learned:
         """What `state` was. `start` is the vertical that the loop began with. ModelError if it is of another recipe."""
         backbone = state.lessons.backbones[-1][1]
-        learned = cls(revived(start, backbone, reach), config)
+        given = reach.given if backbone == start.backbone else None  # others' sums are of the backbone they began with
+        learned = cls(revived(start, backbone, reach), config, given)
         learned.reflex.restore(state.reflex)
         learned.champion = unpack_head(state.champion)
         learned.held.restore(state.held)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import msgspec
@@ -21,6 +22,7 @@ from hotloop.gate.held import merged, name_of, reverse
 from hotloop.gate.loss import piece_loss
 from hotloop.generalise import harm
 from hotloop.join import Joiner
+from hotloop.learn import Sums
 from hotloop.learned import Learned, LearnedState, Reach, Records, as_released, finite, of_backbone, revived
 from hotloop.ports import Vertical
 from hotloop.standby import Former, Standby, StandbyState, answer_loss
@@ -97,6 +99,14 @@ class Lineage:
         self._pending: list[Change] = []
         self._deferred: list[Change] = []  # beyond a reviewer's quota
         self._due: deque[Step] = deque()
+
+    def begin_with(self, given: Sums | None) -> None:
+        """Begin with what other sites have learned; to be called before the first record."""
+        assert self.offset == 0, "what others gave is there from the start, or the log does not lead to the same heads"
+        if given is not None:
+            self.reach = replace(self.reach, given=given)
+            self.now = Learned(self.start, self.config, given)
+            self.standby = Standby(self.config.rollout, Former(1, 0, self.now.state()), self.start)
 
     @property
     def champion(self) -> Head:

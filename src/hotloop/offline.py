@@ -12,14 +12,17 @@ from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from hotloop.config import LoopConfig
 from hotloop.errors import ConfigError, CorruptError, HotloopError, InputError, ModelError, NotFoundError
 from hotloop.evidence import share_interval
+from hotloop.generalise import Choice, by_site, choose
 from hotloop.join import Joiner, subject
+from hotloop.learn.federation import export
 from hotloop.lineage import Lineage
-from hotloop.loading import load_vertical
+from hotloop.loading import load_federated, load_vertical
 from hotloop.measure import Measures, Report, Tally, count, delayed, plots
 from hotloop.ports import Registry, Vertical
 from hotloop.predict import pack_head, unpack_head
@@ -123,6 +126,7 @@ def _lineage(vertical: Vertical, config: LoopConfig, log: LogReader, blobs: _Blo
         return list(takewhile(lambda r: r.offset <= upto, dropwhile(lambda r: r.offset <= after, log.records())))
 
     lineage = Lineage(vertical, config, log.about, records=between, fetch=blobs.get)
+    lineage.begin_with(load_federated(config, vertical))
     again = partial(_lineage, vertical, config, log, blobs)
     lineage.reach = replace(lineage.reach, past=lambda version: past(again(), log.records(), version))
     return lineage
@@ -172,6 +176,48 @@ def seconds(text: str) -> float:
     if found is None:
         raise ConfigError(f"{text[:40]!r} is no time: give a number and s, m, h, d or w, such as 30m or 7d")
     return float(found[1]) * _UNITS_S[found[2] or "s"]
+
+
+def exported(config: LoopConfig, tracked: Tracked) -> bytes:
+    """What this loop's site has learned, sealed, for other sites: learned again from the log. ModelError if it is too little.
+
+    Only what was learned on the backbone that the loop began with: other sites have no other.
+    """
+    vertical = load_vertical(config)
+    with closing(LogReader(log_path(config))) as log, closing(_Blobs(config)) as blobs:
+        lineage = _lineage(vertical, config, log, blobs)
+        for _ in replay(tracked(log.records(), "learning the log again", log.last()), lineage, _unseen):
+            pass
+    if lineage.vertical.backbone != vertical.backbone:
+        raise ModelError("this loop has refreshed its backbone: its sums are of features that no other site has")
+    return export(
+        lineage.now.reflex.sums_of(config.site),
+        site=config.site,
+        backbone=vertical.backbone,
+        recipe=vertical.recipe,
+        labels=vertical.start().labels,
+    )
+
+
+def tried(config: LoopConfig, files: Sequence[Path], tracked: Tracked) -> Choice:
+    """Which share of other sites' exports serves this site best, by its own recent pieces: local, shared or a blend."""
+    vertical = load_vertical(config)
+    others = msgspec.structs.replace(
+        config.learn, federated=tuple(str(path.resolve()) for path in files), federated_weight=1.0
+    )
+    sums = load_federated(msgspec.structs.replace(config, learn=others), vertical)
+    if sums is None:
+        raise ConfigError("name at least one export of another site")
+    alone = msgspec.structs.replace(config, learn=msgspec.structs.replace(config.learn, federated=()))
+    with closing(LogReader(log_path(config))) as log, closing(_Blobs(config)) as blobs:
+        lineage = _lineage(vertical, alone, log, blobs)
+        for _ in replay(tracked(log.records(), "learning the log again", log.last()), lineage, _unseen):
+            pass
+    learned = lineage.now
+    pieces = by_site(learned).get(config.site, [])
+    if len(pieces) < config.gate.least_examples:
+        raise InputError(f"{len(pieces)} verified pieces of {config.site} are too few to choose by: verify more first")
+    return choose(learned.reflex.moments, sums, pieces, learned.champion, config.gate.alpha)
 
 
 def what_if(

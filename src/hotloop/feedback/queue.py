@@ -15,14 +15,14 @@ import numpy as np
 from hotloop.types import Floats
 
 LEVERAGE_WEIGHT = 0.3  # of novelty beside uncertainty (bench/review_order.py)
-_SURE = 0.5  # from this distance on a row is not unsure at all
+_SURE = 0.25  # distance at which a row is unsure to 1 / e
 _ALIKE = 0.9  # cosine from which two pieces count as alike
 
 
 def uncertainty(scores: Floats, thresholds: Sequence[float]) -> float:
     """How unsure a head is of a piece, 0 to 1: of its least sure row. `scores` (n, c); 0 where there is no row.
 
-    A row is unsure where its best score is near to the next one, or to the threshold from which it is said.
+    It falls with the distance and never quite to 0, so that the sure can be told from the surer (`conformal.py`). A row is unsure where its best score is near to the next one, or to the threshold from which it is said.
     """
     if not len(scores):
         return 0.0
@@ -32,7 +32,7 @@ def uncertainty(scores: Floats, thresholds: Sequence[float]) -> float:
     ranked = np.sort(scores, axis=1)
     to_next = ranked[:, -1] - ranked[:, -2] if scores.shape[1] > 1 else np.full(len(scores), np.inf)
     distance = np.minimum(np.where(top >= limits[best], to_next, np.inf), np.abs(top - limits[best]))
-    return float((1.0 - distance / _SURE).clip(0.0, 1.0).max())
+    return float(np.exp(-distance / _SURE).max())
 
 
 def value(unsure: Floats, leverage: Floats) -> Floats:

@@ -23,6 +23,7 @@ from hotloop.learn.moments import Moments, Step, Sums
 from hotloop.types import Change, Example, Floats, Head, Rows, digest
 
 SITES_MAX = 64  # sites whose sums are kept apart; those that come later share one
+FEDERATION = "(federation)"  # the site under which what others gave is kept; no site can be called so
 _DIGEST = 64  # bytes that a state's digest takes, before the state
 
 
@@ -37,8 +38,13 @@ class _State(msgspec.Struct, frozen=True):
 class Reflex:
     """Learns a head from verdicts, exactly and reversibly. Pure: no clock, no disk, one thread at a time."""
 
-    def __init__(self, teach: Callable[[Example], Rows], start: Head, config: LearnConfig) -> None:
-        """`teach` is the vertical's; `start` is the head to begin with and, with config.ridge, the prior."""
+    def __init__(
+        self, teach: Callable[[Example], Rows], start: Head, config: LearnConfig, given: Sums | None = None
+    ) -> None:
+        """`teach` is the vertical's; `start` is the head to begin with and, with config.ridge, the prior.
+
+        `given`: what other sites have learned, of the same features and labels: it is there from the start.
+        """
         columns, targets = np.shape(start.weights)
         if not targets == len(start.labels) == len(start.thresholds):
             raise ModelError(
@@ -50,9 +56,12 @@ class Reflex:
         self._moments = Moments(columns, targets, config.ridge, start.weights)
         prior = self._moments.prior.tobytes()
         named = (start.labels, start.thresholds, config.ridge, config.seed, columns, prior)
+        if given is not None:
+            self._moments.merge(given)
+            named = (*named, digest(given.to_bytes()))  # type: ignore[assignment]
         self._recipe = digest(msgspec.msgpack.encode(named))
         self._first: str | None = None
-        self._others: dict[str, Sums] = {}
+        self._others: dict[str, Sums] = {} if given is None else {FEDERATION: given.twin()}
         self._pool = Sums(columns, targets)
 
     @property
