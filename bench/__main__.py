@@ -1,4 +1,4 @@
-"""Run every bench, one after the other: `python -m bench` (some 15 minutes); results in out/bench/."""
+"""Run every bench, one after the other: `python -m bench` (some two hours); results in out/bench/."""
 
 from __future__ import annotations
 
@@ -10,10 +10,20 @@ from pathlib import Path
 QUICK = (
     ["-m", "bench.moments"],
     ["-m", "bench.log"],
+    ["-m", "bench.rollback"],
     ["-m", "bench.verdict_to_live", "--seconds", "60"],
     ["-m", "bench.verdict_to_live", "--seconds", "20", "--ramp", "139,200,300,400", "--out", "out/bench/ramp"],
 )
-WITH_DATA = (("deeppcb", "bench.deeppcb_reflex"), ("magnetic-tile", "bench.magnetic_tile_reflex"))
+WITH_DATA = (
+    ("deeppcb", "bench.deeppcb_reflex"),
+    ("magnetic-tile", "bench.magnetic_tile_reflex"),
+    ("deeppcb", "bench.leave_one_group_out"),
+    ("deeppcb", "bench.what_if"),
+    ("deeppcb", "bench.deeppcb_refresh"),
+    ("deeppcb", "bench.deeppcb_full"),
+    ("magnetic-tile", "bench.magnetic_tile_refresh"),
+)
+WITH_BOTH = ("bench.gate", "bench.poison", "bench.review_order")
 
 
 def main() -> int:
@@ -25,6 +35,8 @@ def main() -> int:
             commands.append(["-m", module, "--data", str(data / folder)])
         else:
             print(f"{module} is left out: set HOTLOOP_DATA to a folder that holds {folder}/")
+    if os.environ.get("HOTLOOP_DATA"):
+        commands += [["-m", module, "--data", str(data)] for module in WITH_BOTH]
     failed = 0
     for command in commands:
         print(f"\n== python {' '.join(command)}", flush=True)

@@ -183,7 +183,8 @@ def replay(
     to: Annotated[int, typer.Option("--to", help="Write the head of this version again, to --out.")] = 0,
     folder: OutFolder = Path("out/replay"),
 ) -> None:
-    """Learn the whole log again and compare each release; or replay it with feedback delayed, or with other settings."""
+    """Learn the whole log again and compare each release; or replay it with feedback delayed, or with other settings.
+    """
     from hotloop.offline import rebuild, seconds, what_if
 
     config = load(path)
@@ -350,7 +351,9 @@ def federate_export(
     config = load(path)
     data = exported(config, _tracked)
     target.write_bytes(data)
-    said = f"{target}: what {config.site} has learned, {len(data)} bytes; what it can reveal: docs/reference/gram-matrix.md"
+    said = (
+        f"{target}: what {config.site} has learned, {len(data)} bytes; what it reveals: docs/reference/gram-matrix.md"
+    )
     out.print(said, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -73,7 +73,9 @@ def e_value_worse(differences: ArrayLike, tolerance: float) -> float:
 
 
 def e_values_worse(differences: ArrayLike, masks: ArrayLike, tolerance: float) -> Floats:
-    """`e_value_worse` of k parts at once: differences (n,) of all, or (k, n) of each; masks (k, n) say which count; (k,)."""
+    """`e_value_worse` of k parts at once: differences (n,) of all, or (k, n) of each; masks (k, n) say which count;
+    (k,).
+    """
     _check(tolerance, 0.0, 1.0, "tolerance")
     mask = np.asarray(masks, bool)
     d = np.broadcast_to(np.asarray(differences, np.float64), mask.shape)

@@ -26,7 +26,8 @@ SHARES = (0.0, 0.1, 0.3, 1.0)  # of the others' weight: 0 is the site's own head
 
 @dataclass(frozen=True)
 class Gap:
-    """A site: its mean loss with the head of all sites and with the head that never saw it, on `count` pieces of its own.
+    """A site: its mean loss with the head of all sites and with the head that never saw it, on `count` pieces of its
+    own.
 
     `e_value`: evidence that the gap is above the tolerance: then the site is known by heart, not understood.
     """
@@ -76,7 +77,9 @@ def gaps(learned: Learned, config: GateConfig) -> list[Gap]:
 
 
 def harm(learned: Learned, candidate: Head, config: GateConfig) -> str:
-    """Why a candidate is to be held: what one site taught makes the others worse than without it; "" where it does not."""
+    """Why a candidate is to be held: what one site taught makes the others worse than without it; "" where it does
+    not.
+    """
     pieces = by_site(learned)
     if len(pieces) < 2:
         return ""
@@ -88,8 +91,8 @@ def harm(learned: Learned, candidate: Head, config: GateConfig) -> str:
         e_value = e_value_worse(with_it - without, config.site_tolerance)
         if e_value >= len(pieces) / config.alpha:
             return (
-                f"it over-fits the site {site!r}: what was learned there makes the {len(others)} pieces of the other sites "
-                f"worse, error {with_it.mean():.3f} against {without.mean():.3f} without it (e-value {e_value:.3g})"
+                f"it over-fits the site {site!r}: what was learned there makes the {len(others)} pieces of the other "
+                f"sites worse, error {with_it.mean():.3f} against {without.mean():.3f} without it (e-value {e_value:.3g})"
             )
     return ""
 
@@ -114,10 +117,12 @@ def choose(own: Moments, others: Sums, pieces: Sequence[Rows], head: Head, alpha
     best = min(SHARES, key=lambda share: (means[share], -share))
     evidence = e_value_worse(table[1.0] - table[best], 0.0)
     if best == 1.0 or evidence < len(SHARES) / alpha:
-        reason = f"the shared head: no other is proven better on {len(pieces)} pieces (best mean at {best:g}: {means[best]:.3f})"
+        found = f"best mean at {best:g}: {means[best]:.3f}"
+        reason = f"the shared head: no other is proven better on {len(pieces)} pieces ({found})"
         return Choice(1.0, means, reason)
     name = "its own head" if best == 0.0 else f"the others at {best:g} of their weight"
-    reason = f"{name}: error {means[best]:.3f} against {means[1.0]:.3f} shared, {len(pieces)} pieces (e-value {evidence:.3g})"
+    compared = f"error {means[best]:.3f} against {means[1.0]:.3f} shared"
+    reason = f"{name}: {compared}, {len(pieces)} pieces (e-value {evidence:.3g})"
     return Choice(best, means, reason)
 
 

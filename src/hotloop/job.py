@@ -1,4 +1,5 @@
-"""A training job as a folder: what a slower tier is given, and what it gives back. The core writes it, a vertical trains.
+"""A training job as a folder: what a slower tier is given, and what it gives back. The core writes it, a vertical
+trains.
 
 FOLDER/job.msgpack        `Job`: the examples, the settings, the time it may take
 FOLDER/bundle.bin         the backbone to begin at
@@ -6,7 +7,8 @@ FOLDER/blobs/DIGEST       the pictures (or whatever was sensed) of the examples,
 FOLDER/progress.json      `Progress`, replaced in one step as it goes on
 FOLDER/...                whatever the trainer needs to go on after a stop: the same command on the same folder resumes
 FOLDER/result.bin         the new backbone's bundle, and
-FOLDER/features.msgpack   `Rederivation`: every example's proposals on it. Both are there when `done` is in progress.json
+FOLDER/features.msgpack   `Rederivation`: every example's proposals on it. Both are there when `done` is in
+progress.json
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@ backbone that answers now.
 
 The joiner says how an example changed from its last state. The learner may hold another state of it: words that were
 unlearned, reviewers who are not trusted, golden pieces that are never learned, predictions of another backbone. Lessons
-keeps the difference, so that every change goes from what the learner holds to what it should hold. Pure: no clock, no disk.
+keeps the difference, so that every change goes from what the learner holds to what it should hold. Pure: no clock, no
+disk.
 """
 
 from __future__ import annotations
@@ -116,7 +117,9 @@ class Lessons:
         return None if held is None and wanted is None else Change(offset, held, wanted)
 
     def reconsider(self, view: View) -> list[Change]:
-        """What waited for a second opinion and need not any more, once somebody else has contradicted the champion too."""
+        """What waited for a second opinion and need not any more, once somebody else has contradicted the champion
+        too.
+        """
         if not self._clashed:
             return []
         self._clashed = False
@@ -161,8 +164,8 @@ class Lessons:
         return len(self._active)
 
     def keep(self, now: Lessons, version: int) -> None:
-        """Take over what does not go back when a model does under a new version: whom to trust, which words were struck,
-        the floors, and which backbone answered when.
+        """Take over what does not go back when a model does under a new version: whom to trust, which words were
+        struck, the floors, and which backbone answered when.
         """
         self.trust, self._struck, self._floors = now.trust, now._struck, now._floors
         self._heard, self._active = now._heard, now._active
@@ -295,7 +298,9 @@ class Lessons:
 
 
 def compared(word: Feedback, other: Feedback, prediction: Prediction, vertical: Vertical) -> tuple[Outcome, ...]:
-    """How a word turns out if another is the truth: hits, misses and false alarms by label. None if it cannot be said."""
+    """How a word turns out if another is the truth: hits, misses and false alarms by label. None if it cannot be
+    said.
+    """
     try:
         return vertical.outcomes(as_outputs(word, prediction), Example(prediction, (other,)))
     except HotloopError:

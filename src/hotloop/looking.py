@@ -1,6 +1,7 @@
 """Where a human should look: the unverified predictions in their review order, and what may pass without one.
 
-Kept beside the lineage, by the turn's thread; what is asked for is computed when it is asked for. Pure but for being asked.
+Kept beside the lineage, by the turn's thread; what is asked for is computed when it is asked for. Pure but for being
+asked.
 """
 
 from __future__ import annotations

@@ -101,7 +101,9 @@ def report_of(config: LoopConfig) -> Report:
 
 
 class _Blobs:
-    """The lake, opened when a blob of it is needed: only logs with refreshes need it, and one process may have it open."""
+    """The lake, opened when a blob of it is needed: only logs with refreshes need it, and one process may have it
+    open.
+    """
 
     def __init__(self, config: LoopConfig) -> None:
         self._config = config
@@ -179,7 +181,8 @@ def seconds(text: str) -> float:
 
 
 def exported(config: LoopConfig, tracked: Tracked) -> bytes:
-    """What this loop's site has learned, sealed, for other sites: learned again from the log. ModelError if it is too little.
+    """What this loop's site has learned, sealed, for other sites: learned again from the log. ModelError if it is too
+    little.
 
     Only what was learned on the backbone that the loop began with: other sites have no other.
     """

@@ -1,4 +1,6 @@
-"""Give a loop an order from the command line: through its hub where one runs, else by opening its stores for a moment."""
+"""Give a loop an order from the command line: through its hub where one runs, else by opening its stores for a
+moment.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,7 @@ def _hub(config: LoopConfig) -> HubClient | None:
     except AccessError as error:
         client.close()
         raise StoreBusyError(
-            f"another hub answers at port {config.hub.port}, and it is not this loop's ({error}): stop it, or give this "
-            "loop another [hub] port"
+            f"another hub answers at port {config.hub.port}, and it is not this loop's ({error}): stop it, or give "
+            "this loop another [hub] port"
         ) from error
     return client

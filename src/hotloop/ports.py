@@ -237,7 +237,9 @@ class Refreshable(Protocol):
         ...
 
     def trainer(self) -> Sequence[str]:
-        """The module and arguments, run as `python -m ...` with the job's folder added, that train in a child process."""
+        """The module and arguments, run as `python -m ...` with the job's folder added, that train in a child
+        process.
+        """
         ...
 
 

@@ -1,8 +1,9 @@
 """The slower tiers at work: starts a training job when one is due, and looks again at what another backbone has seen.
 
-A thread of its own beside the turn. The lines predict and the reflex learns while a child process trains; when it is done,
-what was verified meanwhile is seen by the new backbone too, and a `Candidate` goes into the log. What follows from it is
-the lineage's (gate, release). Also: verified pieces whose features are of another backbone than the one that learns.
+A thread of its own beside the turn. The lines predict and the reflex learns while a child process trains; when it is
+done, what was verified meanwhile is seen by the new backbone too, and a `Candidate` goes into the log. What follows
+from it is the lineage's (gate, release). Also: verified pieces whose features are of another backbone than the one
+that learns.
 """
 
 from __future__ import annotations
@@ -318,8 +319,8 @@ class Refresher:
 def rehearsed(examples: Sequence[JobExample], most: int) -> list[JobExample]:
     """At most `most` examples: the newer half of that as they come, and of the older ones a balanced memory.
 
-    Balanced: the kinds that their reviewers name take turns, so that the rare ones are rehearsed as often as the common.
-    Golden pieces and those that judge are always among them.
+    Balanced: the kinds that their reviewers name take turns, so that the rare ones are rehearsed as often as the
+    common. Golden pieces and those that judge are always among them.
     """
     fixed = [one for one in examples if one.role != "train"]
     trained = [one for one in examples if one.role == "train"]

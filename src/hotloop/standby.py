@@ -1,10 +1,11 @@
-"""The state to go back to, and the test of whether to: what answers now against what answered before, on the same pieces.
+"""The state to go back to, and the test of whether to: what answers now against what answered before, on the same
+pieces.
 
-A checkpoint is kept before a slower tier's model goes out, and when what answers now is proven better than the last one, but
-not before `rollout.checkpoint_examples` verified pieces: so a loop at rest starts no watch after watch, each of which could
-err. A piece verified since is judged twice before its verdict is learned: by the head that answers now and by the checkpoint's.
-Where the checkpoint has another backbone, its features come later (`Rederived`); until then the present loss waits.
-Pure: no clock, no disk.
+A checkpoint is kept before a slower tier's model goes out, and when what answers now is proven better than the last
+one, but not before `rollout.checkpoint_examples` verified pieces: so a loop at rest starts no watch after watch, each
+of which could err. A piece verified since is judged twice before its verdict is learned: by the head that answers now
+and by the checkpoint's. Where the checkpoint has another backbone, its features come later (`Rederived`); until then
+the present loss waits. Pure: no clock, no disk.
 """
 
 from __future__ import annotations

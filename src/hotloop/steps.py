@@ -1,11 +1,12 @@
 """What changes a model and is no verdict: another backbone, a rollback, a promotion by hand, unlearning.
 
-Each step is a group of its own in the lineage, with its judgement in the log. Pure: what it looks up goes through `Reach`.
+Each step is a group of its own in the lineage, with its judgement in the log. Pure: what it looks up goes through
+`Reach`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeAlias
 
 import msgspec
@@ -135,11 +136,9 @@ def _moved(lineage: Moving, candidate: Candidate, recorded: Judgement | None, fo
         return Update(head=None, decision="refuse", finding=_refused("its weights are not finite"), tier=tier)
     finding = compared(lineage, new) if recorded is None else _recorded(recorded)
     if finding.decision == "hold" and forced:
-        finding = Finding("promote", f"{forced}; the gate had held it: {finding.reason}", finding.count, finding.difference,
-                          finding.e_value, finding.slices)  # fmt: skip
+        finding = replace(finding, decision="promote", reason=f"{forced}; the gate had held it: {finding.reason}")
     if lineage.frozen and finding.decision == "promote" and not forced:
-        finding = Finding("hold", f"the loop is frozen; {finding.reason}", finding.count, finding.difference,
-                          finding.e_value, finding.slices)  # fmt: skip
+        finding = replace(finding, decision="hold", reason=f"the loop is frozen; {finding.reason}")
     lineage.kept = candidate if finding.decision == "hold" else None
     if finding.decision != "promote":
         return Update(head=None, decision=finding.decision, finding=finding, tier=tier)
@@ -150,7 +149,9 @@ def _moved(lineage: Moving, candidate: Candidate, recorded: Judgement | None, fo
 
 
 def on_backbone(lineage: Moving, candidate: Candidate) -> Learned:
-    """All that was verified, learned anew on the candidate's backbone. What it has not seen yet waits for its features."""
+    """All that was verified, learned anew on the candidate's backbone. What it has not seen yet waits for its
+    features.
+    """
     now, reach = lineage.now, lineage.reach
     features = of_backbone(candidate.features, candidate.backbone, reach)
     if not features:
@@ -186,7 +187,9 @@ def _remember_again(now: Learned, new: Learned, lineage: Moving) -> None:
 
 
 def held_out(digest: str, share: float) -> bool:
-    """Whether a piece is one that no backbone is trained on, by the digest of its bytes: the same wherever it is asked."""
+    """Whether a piece is one that no backbone is trained on, by the digest of its bytes: the same wherever it is
+    asked.
+    """
     return int(digest[:_HASH_DIGITS], 16) < share * float(16**_HASH_DIGITS)
 
 
@@ -339,7 +342,9 @@ def _unlearned(lineage: Moving, selection: Selection, words: str, *, struck: boo
 
 
 def selected(reach: Reach, selection: Selection, upto: int) -> list[tuple[str, Feedback]]:
-    """The words that a selection means, with the predictions they are about: the last word of each, in the log's order."""
+    """The words that a selection means, with the predictions they are about: the last word of each, in the log's
+    order.
+    """
     if selection == Selection():
         return []
     found: dict[tuple[str, str], Feedback] = {}

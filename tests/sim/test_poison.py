@@ -1,4 +1,6 @@
-"""TRUST 12: three hostile reviewers of ten, random or aimed, on real boards and tiles: no class falls, the whole rises."""
+"""TRUST 12: three hostile reviewers of ten, random or aimed, on real boards and tiles: no class falls, the whole
+rises.
+"""
 
 from __future__ import annotations
 

@@ -53,7 +53,9 @@ def changed(picture, how, rng):
 
 
 def check_taint(golden=GOLDEN):
-    """Golden boards come down the line again, as they are and changed, and are verified by an operator: nothing is learned."""
+    """Golden boards come down the line again, as they are and changed, and are verified by an operator: nothing is
+    learned.
+    """
     config, rng = LoopConfig(), np.random.default_rng(0)
     ports = Ports(MemoryLog(), MemoryLake(), MemoryRegistry(), LocalChannel(), SystemClock(), NoSnapshots())
     engine = Engine(config, load_vertical(config), ports)

@@ -48,7 +48,9 @@ def test_sites_that_agree_have_no_gap(stand):
 
 
 def test_sites_that_contradict_each_other_show(stand):
-    """Each is answered wrongly by what the other taught; and what one taught makes the other worse: such a release is held."""
+    """Each is answered wrongly by what the other taught; and what one taught makes the other worse: such a release is
+    held.
+    """
     loop = grown(stand, north=same, odd=other)
     learned = loop.engine.lineage.now
     found = gaps(learned, CONFIG)

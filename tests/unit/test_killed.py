@@ -98,7 +98,9 @@ def story(loop, axe_at=0):
 
 
 def check(stand, points):
-    """Kill at each of so many points, spread over the story; each run ends at the same model, and its log leads there."""
+    """Kill at each of so many points, spread over the story; each run ends at the same model, and its log leads
+    there.
+    """
     wanted, writes = story(stand(turned=True))
     assert writes > points
     for at in np.linspace(1, writes, points).astype(int):

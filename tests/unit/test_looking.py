@@ -39,7 +39,9 @@ def test_what_is_new_is_said_to_be_new(stand):
 
 
 def test_the_audit_is_drawn_logged_and_asked_for(stand, monkeypatch):
-    """Of pieces without an output the stated share, once each, with its chance in the log; a restart draws nobody anew."""
+    """Of pieces without an output the stated share, once each, with its chance in the log; a restart draws nobody
+    anew.
+    """
     loop = stand(review=ReviewConfig(audit_share=0.3))
     monkeypatch.setattr(type(loop.vertical), "answer", lambda self, proposals, head: ())
     made = [loop.sense()[0] for _ in range(60)]

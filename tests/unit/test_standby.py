@@ -14,7 +14,9 @@ SPOILED = [[1e-3, 0.0], [0.0, 1e-3]]  # hardly sees anything
 
 
 def test_a_loop_that_is_made_worse_goes_back_by_itself(stand):
-    """The gate is switched off and wrong verdicts are learned; the true ones after them show it, and the former state is back."""
+    """The gate is switched off and wrong verdicts are learned; the true ones after them show it, and the former state
+    is back.
+    """
     loop = stand(gate=EASY, rollout=RolloutConfig(interval_s=0.0, checkpoint_examples=40))
     loop.taught(150, group=3)
     former = loop.engine.lineage.standby.former

@@ -1,11 +1,11 @@
 """What needs no human, at a stated error: pieces on which the model is sure enough to pass unseen.
 
-Conformal risk control (Angelopoulos et al. 2022, arXiv:2208.02814): of calibration pieces, verified whatever the model said of
-them, take the largest uncertainty up to which the share of *all* pieces that would pass and are wrong stays at or below
-`error_max`, with one more wrong piece counted in for the finite sample. If the next piece is exchangeable with them, the chance
-that it passes and is wrong is at most `error_max`. Products change, so it is watched: the pieces that passed and were drawn
-for the audit are a fair sample of those that passed; when a confidence sequence of their error leaves the bound, nothing
-passes any more until it is calibrated anew.
+Conformal risk control (Angelopoulos et al. 2022, arXiv:2208.02814): of calibration pieces, verified whatever the
+model said of them, take the largest uncertainty up to which the share of *all* pieces that would pass and are wrong
+stays at or below `error_max`, with one more wrong piece counted in for the finite sample. If the next piece is
+exchangeable with them, the chance that it passes and is wrong is at most `error_max`. Products change, so it is
+watched: the pieces that passed and were drawn for the audit are a fair sample of those that passed; when a confidence
+sequence of their error leaves the bound, nothing passes any more until it is calibrated anew.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Passes:
         self._audit = RunningInterval(_ALPHA)
 
     def add(self, uncertainty: float, *, wrong: bool, propensity: float = 1.0) -> None:
-        """A verified piece: how unsure the model was before the verdict, whether it was wrong, and the chance with which
-        it came to be verified (a flagged piece 1, an audited one its draw).
+        """A verified piece: how unsure the model was before the verdict, whether it was wrong, and the chance with
+        which it came to be verified (a flagged piece 1, an audited one its draw).
         """
         limit = self.threshold()
         if limit is not None and uncertainty <= limit and propensity < 1.0:
@@ -70,7 +70,7 @@ class Passes:
     def words(self) -> str:
         """What may pass, in a sentence."""
         if self.closed:
-            return f"nothing may pass: the audit shows more than {self.error_max:.1%} wrong among all pieces; verify, and reopen"
+            return f"nothing may pass: the audit shows over {self.error_max:.1%} wrong among all pieces; verify, and reopen"
         limit = self.threshold()
         if limit is None:
             return (
@@ -78,6 +78,6 @@ class Passes:
                 f"{self.error_max:.1%} at any uncertainty"
             )
         return (
-            f"{self.passed_share():.0%} of pieces may pass without a human (uncertainty up to {limit:.2f}): of all pieces at "
-            f"most {self.error_max:.1%} then pass and are wrong, by {len(self._pieces)} verified pieces"
+            f"{self.passed_share():.0%} of pieces may pass without a human (uncertainty up to {limit:.2f}): of all pieces "
+            f"at most {self.error_max:.1%} then pass and are wrong, by {len(self._pieces)} verified pieces"
         )

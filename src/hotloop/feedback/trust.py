@@ -1,14 +1,15 @@
 """How much a reviewer's word counts: earned by gold questions and agreement, lost by evidence, never by opinion.
 
-Fed, word by word, with how each compares with something else: the sealed truth of a gold question, another reviewer's word
-on the same piece, a champion that is sure. Each comparison is a list of outcomes by label: a hit where they agree, a miss or
-a false alarm where not. So an aimed lie (one class always called another) shows in that class, where a mean over
-all classes would hide it.
+Fed, word by word, with how each compares with something else: the sealed truth of a gold question, another reviewer's
+word on the same piece, a champion that is sure. Each comparison is a list of outcomes by label: a hit where they
+agree, a miss or a false alarm where not. So an aimed lie (one class always called another) shows in that class, where
+a mean over all classes would hide it.
 
-Distrust. For each reviewer, and for each label of theirs, someone bets that they agree less than the others do by more than
-`trust.margin` (fair money if they do not; Ville 1939). Who gets k / alpha times richer, with k tests on that reviewer, has the
-proof. What the others do is the median over reviewers, the accused left out: three liars of ten do not move it. An honest
-reviewer is ever distrusted with a chance of at most about alpha. The stakes are spread over several bet sizes.
+Distrust. For each reviewer, and for each label of theirs, someone bets that they agree less than the others do by
+more than `trust.margin` (fair money if they do not; Ville 1939). Who gets k / alpha times richer, with k tests on that
+reviewer, has the proof. What the others do is the median over reviewers, the accused left out: three liars of ten do
+not move it. An honest reviewer is ever distrusted with a chance of at most about alpha. The stakes are spread over
+several bet sizes.
 
 A lone reviewer has nobody to be compared with, and a champion alone is no judge: a model that is wrong must not silence
 the only one who says so. Pure: no clock, no randomness.
@@ -85,7 +86,9 @@ class Trust:
         self._clashes: deque[tuple[str, str]] = deque(maxlen=CORROBORATION)  # (reviewer, label)
 
     def saw(self, reviewer: str, kind: Kind, outcomes: Sequence[Outcome]) -> None:
-        """A word of a reviewer was compared: a hit (or "right") for each thing agreed on, a miss or false alarm for others."""
+        """A word of a reviewer was compared: a hit (or "right") for each thing agreed on, a miss or false alarm for
+        others.
+        """
         record = self._record(reviewer)
         for outcome in outcomes:
             agreed = 1.0 if outcome.kind in ("hit", "right") else 0.0
@@ -132,8 +135,8 @@ class Trust:
     def admits(self, reviewers: Sequence[str]) -> list[bool]:
         """Which of the waiting words one update may learn, given whose each is ("": of several, always admitted).
 
-        At most `quota_share` of the newest WINDOW words that were learned may be one reviewer's, once `quota_least` are at
-        work. A share of the one batch at hand would say nothing: most batches are a word or two.
+        At most `quota_share` of the newest WINDOW words that were learned may be one reviewer's, once `quota_least`
+        are at work. A share of the one batch at hand would say nothing: most batches are a word or two.
         """
         admitted = []
         for reviewer in reviewers:
@@ -158,8 +161,9 @@ class Trust:
     def needs_second(self, reviewer: str, label: str, active: int) -> bool:
         """Whether a word that contradicts a sure champion on a label has to wait for another reviewer's.
 
-        Not with fewer than three at work, not from one who has earned full standing by gold questions, and not if somebody
-        else has lately contradicted the champion on the same label: then it is the champion who has to explain itself.
+        Not with fewer than three at work, not from one who has earned full standing by gold questions, and not if
+        somebody else has lately contradicted the champion on the same label: then it is the champion who has to
+        explain itself.
         """
         if not self._config.second_opinion or active < 3:
             return False
@@ -201,7 +205,9 @@ class Trust:
         return (min(on_all, on_label) if on_label is not None else on_all), on_all
 
     def _median(self, accused: str, key: str) -> float | None:
-        """The median over the other reviewers of their share of agreements; None with fewer than two who can be counted."""
+        """The median over the other reviewers of their share of agreements; None with fewer than two who can be
+        counted.
+        """
         shares = [
             seen[1] / seen[0]
             for name, record in self._records.items()
@@ -228,7 +234,8 @@ class Trust:
                 where = "" if label == _ALL else f" on {label!r}"
                 return (
                     f"agrees less than the others do{where}: {self._share(record, label):.0%} of "
-                    f"{self._seen(record, label):.0f} comparisons, {gold[0]:.0f} of them gold questions (e-value {capital:.3g})"
+                    f"{self._seen(record, label):.0f} comparisons, {gold[0]:.0f} of them gold questions "
+                    f"(e-value {capital:.3g})"
                 )
         return ""
 

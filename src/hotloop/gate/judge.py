@@ -6,8 +6,9 @@ but "is there evidence that it is worse by more than the tolerance": a betting e
 differences (Waudby-Smith & Ramdas 2024, doi:10.1093/jrsssb/qkad009). By Ville's inequality an update that is
 not worse is refused with probability at most alpha.
 
-The same is asked of each part (a class, a line, a site, the golden set) with enough examples, with a tolerance of its own,
-none for critical parts. Of k parts any may refuse, so each needs k times the evidence (a union bound over e-values).
+The same is asked of each part (a class, a line, a site, the golden set) with enough examples, with a tolerance of its
+own, none for critical parts. Of k parts any may refuse, so each needs k times the evidence (a union bound over
+e-values).
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ def judge(
 ) -> Finding:
     """Compare losses (n,) in [0, 1] of the same n examples, oldest first; NaN where a head gives no number.
 
-    A candidate with a NaN is refused; the champion's count as all wrong. `slow`: of a slower tier, which has to show that it
-    is no worse (too little evidence, or a mean that is worse without proof: "hold"), where a verdict is taken until it
-    does harm. ValueError if the losses are not paired.
+    A candidate with a NaN is refused; the champion's count as all wrong. `slow`: of a slower tier, which has to show
+    that it is no worse (too little evidence, or a mean that is worse without proof: "hold"), where a verdict is taken
+    until it does harm. ValueError if the losses are not paired.
     """
     if champion.shape != candidate.shape:
         raise ValueError(f"losses of the same examples are paired; got {champion.shape} and {candidate.shape}")

@@ -23,7 +23,9 @@ _GAP = -1
 
 @dataclass(frozen=True)
 class _Answer:
-    """Of each row: whose it is, what is there, what a head says (labels by number, -1 for nothing), and if it is no number."""
+    """Of each row: whose it is, what is there, what a head says (labels by number, -1 for nothing), and if it is no
+    number.
+    """
 
     owner: NDArray[np.intp]
     there: NDArray[np.intp]
@@ -67,7 +69,8 @@ class RecentPast:
             self._drop(next(iter(self._spans)))
 
     def parts(self, names: Sequence[str]) -> Parts:
-        """The parts of these examples, oldest first: by the labels (so named) that are truly there, by line, by site."""
+        """The parts of these examples, oldest first: by the labels (so named) that are truly there, by line, by site.
+        """
         if self._parted is None:
             labels = [tuple(names[k] for k in self._labels[name] if k < len(names)) for name in self._spans]
             places = [self._places[name] for name in self._spans]
@@ -88,13 +91,15 @@ class RecentPast:
         return [self._losses(answer) for answer in self._answers(heads)]
 
     def by_label(self, head: Head) -> Floats:
-        """The same for each label on its own, (labels, n): of the rows where it is there or said; NaN where it is neither."""
+        """The same for each label on its own, (labels, n): of the rows where it is there or said; NaN where it is
+        neither.
+        """
         (answer,) = self._answers((head,))
         return self._by_label(answer, len(head.labels))
 
     def compared(self, champion: Head, candidate: Head) -> tuple[Floats, Floats, Parts]:
-        """The losses of both, and the parts with what each label alone has gained or lost: a piece with many things on it
-        would dilute it.
+        """The losses of both, and the parts with what each label alone has gained or lost: a piece with many things
+        on it would dilute it.
         """
         answers = self._answers((champion, candidate))
         labels = candidate.labels

@@ -1,11 +1,12 @@
 """The golden set: pieces whose truth is sealed. They are never learned, nor is what nearly equals them; they judge.
 
-Each keeps the loss that the head had on it when it first came: a candidate whose error on the set is above that floor by
-more than `gate.golden_tolerance` is refused, so that slow creep, each step within the tolerance, ends here.
+Each keeps the loss that the head had on it when it first came: a candidate whose error on the set is above that floor
+by more than `gate.golden_tolerance` is refused, so that slow creep, each step within the tolerance, ends here.
 
-What counts as nearly equal is told by what was proposed, so that it follows from the log. With regions: most of each piece's
-are also the other's, place by place. Without: the signatures (a perceptual hash) differ in few bits. A photograph taken again,
-saved again or a little lighter is caught; another piece, of the same product too, is not (bench/gate.py has the rates).
+What counts as nearly equal is told by what was proposed, so that it follows from the log. With regions: most of each
+piece's are also the other's, place by place. Without: the signatures (a perceptual hash) differ in few bits. A
+photograph taken again, saved again or a little lighter is caught; another piece, of the same product too, is not
+(bench/gate.py has the rates).
 """
 
 from __future__ import annotations
@@ -68,8 +69,8 @@ class Sealed:
         return len(self._pieces)
 
     def add(self, prediction: Prediction, rows: Rows, floor: float, floors: tuple[float, ...]) -> None:
-        """Seal a piece, or put its features anew. `rows`: what its truth would teach; `floor`, `floors`: the first head's
-        loss, and by label (`gate/loss.py`).
+        """Seal a piece, or put its features anew. `rows`: what its truth would teach; `floor`, `floors`: the first
+        head's loss, and by label (`gate/loss.py`).
         """
         seen = prediction.observation
         self._pieces[prediction.id] = SealedPiece(
@@ -102,7 +103,9 @@ class Sealed:
         return f"nearly the golden piece {list(self._pieces)[int(alike.argmax())]}" if alike.any() else ""
 
     def floor(self, candidate: Head) -> Finding:
-        """Whether a candidate is above the floor: no worse on the golden set than the first head, and in no part of it."""
+        """Whether a candidate is above the floor: no worse on the golden set than the first head, and in no part of
+        it.
+        """
         names = self._rows.names()
         if not names:
             return Finding("promote", "there is no golden piece", 0, 0.0, 1.0)

@@ -37,7 +37,8 @@ def parts_of(
 ) -> Parts:
     """The parts of n examples: by the labels that are truly there, by line, by site, and `extra` as they are.
 
-    A part that holds every example is left out where it says nothing of its own (one line, one site); so is an empty one.
+    A part that holds every example is left out where it says nothing of its own (one line, one site); so is an empty
+    one.
     """
     names: list[str] = []
     rows: list[Masks] = []
@@ -59,8 +60,8 @@ def parts_of(
 def with_labels(parts: Parts, labels: Sequence[str], before: Floats, after: Floats) -> Parts:
     """The parts, those of labels judged on their label alone: its losses (labels, n) under champion and candidate.
 
-    NaN: the label is neither there nor said on that piece. A label that only one of the two says counts as right for the
-    other. The masks of labels are the pieces on which either has something to decide.
+    NaN: the label is neither there nor said on that piece. A label that only one of the two says counts as right for
+    the other. The masks of labels are the pieces on which either has something to decide.
     """
     names = [f"label:{label}" for label in labels]
     differences = np.nan_to_num(after, nan=0.0) - np.nan_to_num(before, nan=0.0)

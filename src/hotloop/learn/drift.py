@@ -1,9 +1,10 @@
 """Has the verified error changed? A change detector that may be asked after every verdict.
 
-Page-Hinkley and ADWIN are the field's, and give no guarantee on false alarms. This is an e-detector (Shin, Ramdas & Rinaldo
-2022, arXiv:2203.03532): at each piece a new bettor begins, against "the mean loss is at most what it was"; the detector is
-the sum of all their capitals (Shiryaev-Roberts), which is S' = (S + 1) * (1 + bet * (loss - reference)). On a stream
-without a change the mean time to a false alarm is at least 1 / alpha pieces, whatever the losses are. Memory: a few numbers.
+Page-Hinkley and ADWIN are the field's, and give no guarantee on false alarms. This is an e-detector (Shin, Ramdas &
+Rinaldo 2022, arXiv:2203.03532): at each piece a new bettor begins, against "the mean loss is at most what it was"; the
+detector is the sum of all their capitals (Shiryaev-Roberts), which is S' = (S + 1) * (1 + bet * (loss - reference)).
+On a stream without a change the mean time to a false alarm is at least 1 / alpha pieces, whatever the losses are.
+Memory: a few numbers.
 
 The reference is the mean loss of the pieces before, with an upper margin, fixed after the first ones.
 """

@@ -1,9 +1,11 @@
-"""Sites share what they have learned without sharing a picture: the sums of their moments, sealed, merged, taken out again.
+"""Sites share what they have learned without sharing a picture: the sums of their moments, sealed, merged, taken out
+again.
 
-An export is X'X and X'Y over all rows of a site, with what they are of: backbone, labels, recipe. Merging is addition, so it is
-the same in any order and equal to having learned everything in one place; a site can be taken out as exactly. What a Gram matrix
-can reveal is in docs/reference/gram-matrix.md: hence a least number of rows, and clipping with noise for who wants a
-bound (the Gaussian mechanism; Dwork & Roth 2014, theorem A.1; sums of clipped rows as in AdaSSP, Wang 2018).
+An export is X'X and X'Y over all rows of a site, with what they are of: backbone, labels, recipe. Merging is
+addition, so it is the same in any order and equal to having learned everything in one place; a site can be taken out
+as exactly. What a Gram matrix can reveal is in docs/reference/gram-matrix.md: hence a least number of rows, and
+clipping with noise for who wants a bound (the Gaussian mechanism; Dwork & Roth 2014, theorem A.1; sums of clipped
+rows as in AdaSSP, Wang 2018).
 """
 
 from __future__ import annotations
@@ -70,7 +72,9 @@ def read(data: bytes) -> Export:
 
 
 def merged(exports: Sequence[Export]) -> Sums:
-    """The sums of several sites. ModelError names the first that is of another backbone, recipe or labels, or comes twice."""
+    """The sums of several sites. ModelError names the first that is of another backbone, recipe or labels, or comes
+    twice.
+    """
     if not exports:
         raise ModelError("there is no export to merge")
     first, total, seen = exports[0], None, set()
@@ -102,7 +106,8 @@ def noised(sums: Sums, norm_max: float, epsilon: float, delta: float, seed: int)
     """Sums of `clipped` rows (weight at most 1, one target at most 1) with noise for (epsilon, delta) a row.
 
     One row moves X'X by at most norm_max^2 and X'Y by norm_max (Frobenius); half of epsilon and delta goes to each. The
-    noise on X'X is symmetric, and as much ridge is added as keeps it positive definite. ModelError on a bound that is none.
+    noise on X'X is symmetric, and as much ridge is added as keeps it positive definite. ModelError on a bound that is
+    none.
     """
     if not (0 < epsilon <= 2 and 0 < delta < 1 and norm_max > 0):
         raise ModelError(f"epsilon is above 0 and at most 2, delta between 0 and 1; not {epsilon} and {delta}")

@@ -12,7 +12,9 @@ Slow = Literal["refresh", "consolidate"]
 
 @dataclass(frozen=True)
 class Counts:
-    """What is known when it is asked. `seconds` since the last job began, `whole_seconds` since the last consolidation."""
+    """What is known when it is asked. `seconds` since the last job began, `whole_seconds` since the last
+    consolidation.
+    """
 
     examples: int  # verified since the last refresh
     seconds: float
@@ -28,8 +30,8 @@ def due(counts: Counts, config: RefreshConfig) -> tuple[str, Slow] | None:
     """The reason in words, and the tier; None if nothing is due.
 
     One job at a time. An order comes first, and is carried out in a frozen loop too (what it makes is then held at the
-    gate). By itself, where `automatic` is on: not in a frozen loop, not within `pause_s` of the last job, and in this order:
-    the error has risen, the reflex is stalled, enough new pieces, the hours of a consolidation.
+    gate). By itself, where `automatic` is on: not in a frozen loop, not within `pause_s` of the last job, and in this
+    order: the error has risen, the reflex is stalled, enough new pieces, the hours of a consolidation.
     """
     if counts.running:
         return None

@@ -1,9 +1,9 @@
 """Recall without bias: from the pieces that nobody flagged and that were drawn for a human all the same.
 
-Reviewed are mostly flagged pieces, so recall on reviewed pieces says nothing of defects on pieces that passed: it is too high.
-The audit sample is drawn from the unflagged with a known chance p. So the misses per unflagged piece are the mean over the
-sample (each stands for 1 / p pieces; Horvitz & Thompson 1952), with a confidence sequence by betting that holds at every look;
-their number among all unflagged pieces follows.
+Reviewed are mostly flagged pieces, so recall on reviewed pieces says nothing of defects on pieces that passed: it is
+too high. The audit sample is drawn from the unflagged with a known chance p. So the misses per unflagged piece are
+the mean over the sample (each stands for 1 / p pieces; Horvitz & Thompson 1952), with a confidence sequence by
+betting that holds at every look; their number among all unflagged pieces follows.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ class Audited:
         return self._asked.get(prediction)
 
     def judged(self, prediction: str, hits: int, missed: int, *, flagged: bool) -> None:
-        """A piece was verified for the first time. An unflagged one that was not drawn came by another way: not counted."""
+        """A piece was verified for the first time. An unflagged one that was not drawn came by another way: not
+        counted.
+        """
         if flagged:
             self._reviewed += 1
             self._hits += hits

@@ -74,7 +74,8 @@ class Ceiling(msgspec.Struct, frozen=True):
 
 
 def ceilings(parts: Mapping[str, Part], alpha: float = ALPHA) -> tuple[Ceiling, ...]:
-    """Every part whose learning curve has stopped rising, the worst first; parts that still rise, or are unsure, are not told.
+    """Every part whose learning curve has stopped rising, the worst first; parts that still rise, or are unsure, are
+    not told.
 
     What is indicated, by the kind of its errors:
 
@@ -93,7 +94,8 @@ def ceilings(parts: Mapping[str, Part], alpha: float = ALPHA) -> tuple[Ceiling, 
         lower, upper = difference_interval(before, after, alpha, GRID_POINTS)
         slope = sum(after) / len(after) - sum(before) / len(before)
         indicated, why = _indicated(part)
-        sentence = f"{name}: no gain from the last {len(part.scores)} verdicts ({slope:+.3f}, {lower:+.2f} to {upper:+.2f}). {why}"
+        gain = f"({slope:+.3f}, {lower:+.2f} to {upper:+.2f})"
+        sentence = f"{name}: no gain from the last {len(part.scores)} verdicts {gain}. {why}"
         found.append(Ceiling(name, slope, lower, upper, indicated, sentence))
     return tuple(sorted(found, key=lambda one: (one.slope, one.part)))
 

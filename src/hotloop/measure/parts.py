@@ -48,8 +48,8 @@ class Parts:
         return {name: _part(kept) for name, kept in self._kept.items()}
 
     def _add(self, name: str, example: Example, outcomes: Sequence[Outcome], *, fresh: bool) -> None:
-        """Of its errors: a miss beside a false alarm was proposed and decided wrongly, a miss alone was not proposed (as far
-        as that can be told without knowing the domain), and where reviewers differ it is a matter of dispute.
+        """Of its errors: a miss beside a false alarm was proposed and decided wrongly, a miss alone was not proposed
+        (as far as that can be told without knowing the domain), and where reviewers differ it is a matter of dispute.
         """
         tally = count(outcomes)
         errors = tally.missed + tally.false_alarms

@@ -129,7 +129,8 @@ def _notes(report: Report) -> str:
     audit = report.audit
     if audit.recall is not None:
         notes.append(
-            f"By the audit recall over all pieces is {audit.recall:.1%} ({100 * audit.lower:.1f} to {100 * audit.upper:.1f}), "
+            f"By the audit recall over all pieces is {audit.recall:.1%} "
+            f"({100 * audit.lower:.1f} to {100 * audit.upper:.1f}), "
             f"{audit.audited} of {audit.unflagged} unflagged pieces verified; on reviewed pieces alone it looks like "
             f"{audit.reviewed or 0.0:.1%}."
         )

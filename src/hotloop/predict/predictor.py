@@ -64,7 +64,8 @@ class Predictor:
         if head.weights.shape[0] != vertical.start().weights.shape[0]:
             raise ModelError(
                 f"version {model.version} has a head for {head.weights.shape[0]} features, "
-                f"but this line's backbone gives {vertical.start().weights.shape[0]}: it stays at version {self.version}"
+                f"but this line's backbone gives {vertical.start().weights.shape[0]}: it stays at version "
+                f"{self.version}"
             )
         self.current = Current(model.version, head, vertical)
         return True
@@ -81,7 +82,9 @@ class Predictor:
     def answer(
         self, key: str, observation: Observation, proposals: Proposals, at: float, current: Current | None = None
     ) -> Prediction:
-        """The prediction for proposals that were made before, by the backbone of `current` (None: of what answers now)."""
+        """The prediction for proposals that were made before, by the backbone of `current` (None: of what answers
+        now).
+        """
         current = current or self.current
         outputs = current.vertical.answer(proposals, current.head)
         return Prediction(

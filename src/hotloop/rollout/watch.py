@@ -1,12 +1,15 @@
-"""After a release: is what answers now worse than what answered before? Paired, on verified pieces, valid at every look.
+"""After a release: is what answers now worse than what answered before? Paired, on verified pieces, valid at every
+look.
 
-Both answer the same piece before its verdict is learned. Someone bets on the difference of their losses with money that is
-fair as long as the present is no worse (by more than the tolerance); whoever gets 1 / alpha times richer has the proof
-(Ville 1939; Waudby-Smith & Ramdas 2024). So the chance that a release that is no worse is *ever* rolled back is at most
-alpha, however long it is watched. Losses are mostly equal, so that small bets matter: a mixture over bets from a third of a
-percent of the capital up finds small and large differences without being told which to expect (bench/rollback.py).
+Both answer the same piece before its verdict is learned. Someone bets on the difference of their losses with money
+that is fair as long as the present is no worse (by more than the tolerance); whoever gets 1 / alpha times richer has
+the proof (Ville 1939; Waudby-Smith & Ramdas 2024). So the chance that a release that is no worse is *ever* rolled
+back is at most alpha, however long it is watched. Losses are mostly equal, so that small bets matter: a mixture over
+bets from a third of a percent of the capital up finds small and large differences without being told which to expect
+(bench/rollback.py).
 
-A loop starts many watches in its life. `spent` gives the j-th a share of alpha that sums to no more than alpha over all.
+A loop starts many watches in its life. `spent` gives the j-th a share of alpha that sums to no more than alpha over
+all.
 """
 
 from __future__ import annotations

@@ -38,7 +38,9 @@ def test_new_pieces_are_worth_more():
     """Equal doubt: the newer one; but novelty alone is bounded."""
     worth = value(np.array([0.5, 0.5, 0.0]), np.array([0.0, 4.0, 1e9]))
     assert worth[1] > worth[0]
-    assert worth[2] < 0.5
+    assert worth[2] < 0.7
+    sure = value(np.array([0.1, 0.01]), np.array([0.2, 0.2]))
+    assert sure[0] == sure[1]
 
 
 def test_alike_pieces_are_not_asked_in_a_row():

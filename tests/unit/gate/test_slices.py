@@ -92,7 +92,9 @@ def test_many_parts_need_more_evidence_each():
 
 
 def test_a_slower_tier_has_to_show_that_it_is_no_worse():
-    """Too few pieces, or a mean that is worse without proof: held, with what is missing. Better: promoted. Harm: refused."""
+    """Too few pieces, or a mean that is worse without proof: held, with what is missing. Better: promoted. Harm:
+    refused.
+    """
     assert judge(np.zeros(5), np.zeros(5), CONFIG, slow=True).decision == "hold"
     worse = np.where(np.arange(200) < 2, 1.0, 0.0)
     found = judge(np.zeros(200), worse, CONFIG, slow=True)

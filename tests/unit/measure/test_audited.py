@@ -45,7 +45,9 @@ def test_more_audit_is_a_narrower_band():
 
 
 def test_what_is_not_known_is_not_said():
-    """No audited piece: no recall. An unflagged piece that came by another way does not count. Nothing at all: nothing."""
+    """No audited piece: no recall. An unflagged piece that came by another way does not count. Nothing at all:
+    nothing.
+    """
     audit = Audited()
     empty = audit.summary()
     assert (empty.recall, empty.reviewed, empty.lower, empty.upper) == (None, None, 0.0, 1.0)

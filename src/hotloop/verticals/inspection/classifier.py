@@ -122,8 +122,8 @@ def squeezed(image: NDArray[np.uint8], side_px: int, mode: str) -> NDArray[np.ui
 def signature(image: NDArray[np.uint8]) -> bytes:
     """A difference hash: whether each of 16 x 16 patches is lighter than its left neighbour, 256 bits (32 bytes).
 
-    Between two photographs of one tile (JPEG, 3 grey levels, a pixel's shift, noise) at most 24 bits differ in 97.4 %; between
-    two tiles in 0.3 % (bench/gate.py).
+    Between two photographs of one tile (JPEG, 3 grey levels, a pixel's shift, noise) at most 24 bits differ in 97.4
+    %; between two tiles in 0.3 % (bench/gate.py).
     """
     grey = np.asarray(Image.fromarray(image).convert("L").resize((17, 16), Image.Resampling.BOX), np.int16)
     return np.packbits(grey[:, 1:] > grey[:, :-1]).tobytes()

@@ -1,8 +1,9 @@
 """The child process of a refresh: `python -m hotloop.verticals.inspection.refresh FOLDER` trains what a job asks for.
 
-It begins at the job's backbone, trains on its "train" examples alone, and re-derives every example on the result. Killed
-and started again on the same folder it goes on where it was, to the same bytes: the plan is kept, each step draws from
-(seed, step), and weights, their mean and the optimiser's moments lie in a checkpoint. On a GPU if there is one.
+It begins at the job's backbone, trains on its "train" examples alone, and re-derives every example on the result.
+Killed and started again on the same folder it goes on where it was, to the same bytes: the plan is kept, each step
+draws from (seed, step), and weights, their mean and the optimiser's moments lie in a checkpoint. On a GPU if there is
+one.
 """
 
 from __future__ import annotations

@@ -63,8 +63,8 @@ class Recipe:
 class Patch:
     """What one training step sees: planes uint8 (c, h, w), boxes (n, 4) px, class indices (n,).
 
-    A box of the class REFUTED is known to be nothing. `complete`: there is nothing but the boxes; if not, nothing is known
-    of the rest.
+    A box of the class REFUTED is known to be nothing. `complete`: there is nothing but the boxes; if not, nothing is
+    known of the rest.
     """
 
     planes: Pixels
@@ -249,7 +249,9 @@ def _blend(kept: dict[str, torch.Tensor], detector: Detector, share: float) -> N
 
 
 class Tuning:
-    """A training run between two steps: the detector, its optimiser, and the running mean of its weights, which is kept."""
+    """A training run between two steps: the detector, its optimiser, and the running mean of its weights, which is
+    kept.
+    """
 
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
         torch.manual_seed(recipe.seed)

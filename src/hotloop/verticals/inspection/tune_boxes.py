@@ -1,7 +1,8 @@
 """Fine-tuning a detector on verified pieces, with rehearsal: for `refresh.py`.
 
-Pieces are drawn so that rare kinds, and the newest verdicts, come as often as the common and the old; where the loop began
-with the boards model, a part of each batch is drawn boards, so that it does not unlearn the products it has not seen here.
+Pieces are drawn so that rare kinds, and the newest verdicts, come as often as the common and the old; where the loop
+began with the boards model, a part of each batch is drawn boards, so that it does not unlearn the products it has not
+seen here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """Networks to ONNX: same answers, same names, no second file. Needs torch (extra `train`)."""
 
-# ruff: noqa: E402  (without torch the imports below would fail before the skip)
-
 import os
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The networks: shapes, names of weights, the loss. Needs torch (extra `train`)."""
 
-# ruff: noqa: E402  (without torch the imports below would fail before the skip)
-
 import warnings
 
 import numpy as np

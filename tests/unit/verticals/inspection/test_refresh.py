@@ -196,7 +196,9 @@ def test_what_goes_wrong_is_said(tmp_path, boards, small, trouble):
 
 
 def test_a_piece_is_trained_on_as_its_reviewers_agree(boards):
-    """Truths and what is refuted, by index or by place; incomplete words leave the rest unknown; weight 0 is not there."""
+    """Truths and what is refuted, by index or by place; incomplete words leave the rest unknown; weight 0 is not
+    there.
+    """
     box, other = (10.0, 10.0, 40.0, 40.0), (100.0, 100.0, 130.0, 130.0)
     one, seen = example(0, (Output("open", 0.9, box, 0), Output("short", 0.9, other, 1)))
     word = false_alarms(one.prediction, [1], "ann")

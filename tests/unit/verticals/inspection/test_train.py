@@ -1,7 +1,5 @@
 """Training a start model: patches, schedule, a whole small run. Needs torch (extra `train`)."""
 
-# ruff: noqa: E402  (without torch the imports below would fail before the skip)
-
 import json
 
 import numpy as np

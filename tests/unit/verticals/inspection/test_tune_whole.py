@@ -1,4 +1,6 @@
-"""Fine-tuning the backbone for whole pieces: the features move the way the verdicts say, and nothing else changes form."""
+"""Fine-tuning the backbone for whole pieces: the features move the way the verdicts say, and nothing else changes
+form.
+"""
 
 from __future__ import annotations
 
