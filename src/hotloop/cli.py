@@ -183,8 +183,7 @@ def replay(
     to: Annotated[int, typer.Option("--to", help="Write the head of this version again, to --out.")] = 0,
     folder: OutFolder = Path("out/replay"),
 ) -> None:
-    """Learn the whole log again and compare each release; or replay it with feedback delayed, or with other settings.
-    """
+    """Learn the whole log again and compare each release; or replay it with feedback delayed, or other settings."""
     from hotloop.offline import rebuild, seconds, what_if
 
     config = load(path)

@@ -92,7 +92,8 @@ def harm(learned: Learned, candidate: Head, config: GateConfig) -> str:
         if e_value >= len(pieces) / config.alpha:
             return (
                 f"it over-fits the site {site!r}: what was learned there makes the {len(others)} pieces of the other "
-                f"sites worse, error {with_it.mean():.3f} against {without.mean():.3f} without it (e-value {e_value:.3g})"
+                f"sites worse, error {with_it.mean():.3f} against {without.mean():.3f} without it "
+                f"(e-value {e_value:.3g})"
             )
     return ""
 

@@ -35,7 +35,8 @@ def load_federated(config: LoopConfig, vertical: Vertical) -> Sums | None:
     if (first.backbone, first.recipe, first.labels) != own:
         raise ModelError(
             f"site {first.site!r} learned on another model ({first.recipe}, backbone {first.backbone[:12] or 'none'}) "
-            f"than this loop begins with ({vertical.recipe}, {vertical.backbone[:12] or 'none'}): its sums cannot be added"
+            f"than this loop begins with ({vertical.recipe}, {vertical.backbone[:12] or 'none'}): "
+            "its sums cannot be added"
         )
     sums.scale(config.learn.federated_weight)
     return sums

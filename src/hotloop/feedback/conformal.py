@@ -70,7 +70,7 @@ class Passes:
     def words(self) -> str:
         """What may pass, in a sentence."""
         if self.closed:
-            return f"nothing may pass: the audit shows over {self.error_max:.1%} wrong among all pieces; verify, and reopen"
+            return f"nothing may pass: the audit shows over {self.error_max:.1%} wrong among all; verify, and reopen"
         limit = self.threshold()
         if limit is None:
             return (
@@ -78,6 +78,6 @@ class Passes:
                 f"{self.error_max:.1%} at any uncertainty"
             )
         return (
-            f"{self.passed_share():.0%} of pieces may pass without a human (uncertainty up to {limit:.2f}): of all pieces "
-            f"at most {self.error_max:.1%} then pass and are wrong, by {len(self._pieces)} verified pieces"
+            f"{self.passed_share():.0%} of pieces may pass without a human (uncertainty up to {limit:.2f}): of all "
+            f"pieces at most {self.error_max:.1%} then pass and are wrong, by {len(self._pieces)} verified pieces"
         )

@@ -69,8 +69,7 @@ class RecentPast:
             self._drop(next(iter(self._spans)))
 
     def parts(self, names: Sequence[str]) -> Parts:
-        """The parts of these examples, oldest first: by the labels (so named) that are truly there, by line, by site.
-        """
+        """The parts of these examples, oldest first: by the labels (so named) that are there, by line, by site."""
         if self._parted is None:
             labels = [tuple(names[k] for k in self._labels[name] if k < len(names)) for name in self._spans]
             places = [self._places[name] for name in self._spans]
