@@ -48,6 +48,7 @@ from hotloop.types import (
     Outcome,
     Payload,
     Prediction,
+    Proposals,
     Record,
     Rederived,
     Release,
@@ -231,7 +232,7 @@ class Engine:
         try:
             proposals.check_size()
             if form not in self._forms:
-                self.vertical.answer(proposals, self._predictor.head)
+                self._answered(proposals)
         except ModelError as error:
             raise InputError(f"prediction {prediction.id} does not fit this loop: {error}") from error
         if proposals.rows and len(self._forms) < _FORMS_MAX:
@@ -264,6 +265,18 @@ class Engine:
         offset = self.log.append([self._event(body)])[0]
         self._awake.set()
         return offset
+
+    def _answered(self, proposals: Proposals) -> None:
+        """ModelError if neither the backbone that answers now, nor the one that the loop began with, fits them: a line
+        may be on either.
+        """
+        current = self._predictor.current
+        try:
+            current.vertical.answer(proposals, current.head)
+        except ModelError:
+            if self.start_vertical is current.vertical:
+                raise
+            self.start_vertical.answer(proposals, self.start_vertical.start())
 
     def acknowledge(self, *lives: Live) -> None:
         """Lines say which version they answer with."""

@@ -24,6 +24,7 @@ from hotloop.gate.sealed import Sealed, SealedState
 from hotloop.ports import Vertical
 from hotloop.types import Change, Example, Feedback, Head, Outcome, Output, Prediction, Proposals, Rows, rederived
 
+_WAITING_MAX = 20_000  # verified pieces that another backbone has to look at
 _ACTIVE_WORDS = 64  # newest words by which reviewers count as at work
 
 
@@ -103,6 +104,8 @@ class Lessons:
         held = self.held(name, before)
         if self._elsewhere(example.prediction):
             self.waiting[name] = (offset, example)
+            if len(self.waiting) > _WAITING_MAX:  # nobody could look at it again: its bytes are not kept
+                del self.waiting[next(iter(self.waiting))]
             return None
         here = self.default(example)
         assert here is not None, "it was seen by the backbone that answers now"

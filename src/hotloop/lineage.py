@@ -47,6 +47,7 @@ class _State(msgspec.Struct, frozen=True):
     learned: LearnedState
     standby: StandbyState
     kept: Candidate | None
+    tainted: bool
     deferred: list[Change]
 
 
@@ -93,6 +94,7 @@ class Lineage:
         self.frozen = False  # by command: no model changes
         self.verified = 0  # examples verified since the last refresh
         self.kept: Candidate | None = None  # what the gate held, for `promote`
+        self.tainted = False  # something was unlearned that the backbone may have been trained on
         self.standby = Standby(config.rollout, Former(1, 0, self.now.state()), vertical)
         self._joiner = Joiner(config.join, load)
         self._lap = lap
@@ -340,6 +342,7 @@ class Lineage:
             learned=self.now.state(),
             standby=self.standby.state(),
             kept=self.kept,
+            tainted=self.tainted,
             deferred=self._deferred,
         )
         data = msgspec.msgpack.encode(state)
@@ -355,6 +358,7 @@ class Lineage:
         self.now, self.standby = learned, Standby.of(state.standby, self.config.rollout, former)
         self.offset, self.version, self.frozen = state.offset, state.version, state.frozen
         self.verified, self.kept, self._deferred = state.verified, state.kept, list(state.deferred)
+        self.tainted = state.tainted
         self._joiner = Joiner(self.config.join, self.reach.about)
 
     def swap(self, learned: Learned) -> None:

@@ -18,7 +18,7 @@ from hotloop.feedback.queue import order, uncertainty, value
 from hotloop.learned import Learned
 from hotloop.types import Claim, Example, Feedback, Floats, Prediction
 
-_LOOKED_MAX = 400  # newest unverified predictions that one question weighs: some half a second
+_LOOKED_MAX = 200  # newest unverified predictions that one question weighs: some quarter of a second
 
 
 @dataclass(frozen=True)

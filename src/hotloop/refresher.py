@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from hotloop.errors import HotloopError, ModelError, NotFoundError
+from hotloop.errors import HotloopError, ModelError, NotFoundError, StoreError
 from hotloop.job import Job, JobExample, Role, blob_path, read_job, told, write_job
 from hotloop.learn.trigger import Counts, due
 from hotloop.ports import Refreshable, Vertical
@@ -107,12 +107,17 @@ class Refresher:
                 self.words = str(error)
 
     def work(self) -> None:
-        """One look: at the job, at what calls for one, and at what waits to be seen."""
-        if self._child is not None:
-            self._watch_child()
-        elif reason := self._due():
-            self.begin(*reason)
-        self.look_again()
+        """One look: at the job, at what calls for one, at what waits to be seen. StoreError if the disk fails it."""
+        try:
+            if self._child is not None:
+                self._watch_child()
+            elif (self.folder / "job.msgpack").exists() and told(self.folder).state == "done":
+                self._hand_in()  # what the disk did not take before
+            elif reason := self._due():
+                self.begin(*reason)
+            self.look_again()
+        except OSError as error:
+            raise StoreError(f"the training job in {self.folder} cannot go on: {error}") from error
 
     # a job
 
@@ -128,6 +133,7 @@ class Refresher:
             stalled=engine.stalled(),
             drifted=engine.drifted,
             ordered="" if ordered is None else ordered.order,
+            tainted=engine.lineage.tainted,
             running=self.running,
             frozen=engine.lineage.frozen,
         )

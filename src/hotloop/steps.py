@@ -84,6 +84,7 @@ class Moving(Protocol):
     verified: int
     frozen: bool
     kept: Candidate | None
+    tainted: bool
 
     def checkpoint(self) -> None:
         """Keep the present state as the one to go back to."""
@@ -145,6 +146,7 @@ def _moved(lineage: Moving, candidate: Candidate, recorded: Judgement | None, fo
     lineage.checkpoint()
     lineage.swap(new)
     lineage.verified = 0
+    lineage.tainted = lineage.tainted and tier != "consolidate"
     return Update(head=head, decision="promote", finding=finding, learned=candidate.count, tier=tier)
 
 
@@ -333,6 +335,7 @@ def _unlearned(lineage: Moving, selection: Selection, words: str, *, struck: boo
     reason = f"{words}: {len(chosen)} words on {len(names)} pieces do not count any more"
     if not teaching:
         return _nothing(f"{reason}; nothing of them was learned")
+    lineage.tainted = lineage.tainted or now.vertical.backbone != lineage.start.backbone
     now.reflex.learn(teaching)
     for change in teaching:
         now.remember(change)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from hotloop.config import RefreshConfig
-from hotloop.errors import ModelError
+from hotloop.errors import DiskFullError, ModelError, StoreError
 from hotloop.job import JobExample, Progress, read_job, say, told, write_job
 from hotloop.refresher import rehearsed
 from hotloop.types import Candidate, Claim, Example, Feedback, Notice, Observation, Prediction, Proposals
@@ -218,3 +218,48 @@ def test_a_result_that_cannot_be_read_is_no_candidate(trained):
     with pytest.raises(ModelError, match="cannot be read"):
         loop.engine.refresher.work()
     assert not loop.bodies(Candidate)
+
+
+def test_what_the_disk_did_not_take_is_handed_in_later(trained, monkeypatch):
+    """A full disk when the child is done: said, and tried again; the job is not lost."""
+    loop = trained()
+    loop.taught(20, group=5)
+    loop.order("refresh")
+    loop.engine.refresher.work()
+    loop.engine.refresher._child.wait(20)
+    put = loop.lake.put
+    fails = iter([DiskFullError("the disk is full")])
+
+    def full(blobs):
+        for error in fails:
+            raise error
+        return put(blobs)
+
+    monkeypatch.setattr(loop.lake, "put", full)
+    with pytest.raises(DiskFullError):
+        loop.engine.refresher.work()
+    assert not loop.bodies(Candidate)
+    loop.engine.refresher.work()
+    assert loop.bodies(Candidate)
+    loop.order("refresh")
+
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hotloop.refresher.write_job", refuse)
+    with pytest.raises(StoreError, match="cannot go on"):
+        loop.engine.refresher.work()
+
+
+def test_pieces_that_nobody_can_see_again_are_bounded(stand, monkeypatch):
+    """Their bytes are not kept: the oldest is let go."""
+    monkeypatch.setattr("hotloop.lessons._WAITING_MAX", 2)
+    loop = stand(turned=True)
+    loop.taught(30, group=5)
+    late = [loop.sense() for _ in range(4)]
+    loop.retrained([[0.0, 1.0], [1.0, 0.0]])
+    loop.settle()
+    for piece, truth in late:
+        loop.say(piece, truth)
+    loop.settle()
+    assert loop.engine.snapshot().elsewhere == 2

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hotloop.errors import ModelError
 from hotloop.predict import pack_head, unpack_head
 from hotloop.steps import held_out
-from hotloop.types import Selection, digest
+from hotloop.types import Payload, Proposals, Selection, digest
 
 TURNED = [[0.0, 1.0], [1.0, 0.0]]
 BLIND = [[1.0, -1.0], [-1.0, 1.0]]  # sees x - y alone: of no use where x + y decides
@@ -146,6 +147,44 @@ def test_what_is_unlearned_stays_so_until_something_else_is_said(stand):
     loop.say(piece, "worn", "bob")
     assert loop.settle() == version + 1
     loop.rebuilt()
+
+
+def test_what_a_backbone_was_trained_on_calls_for_another(stand):
+    """Unlearned in the head at once; the backbone is marked, over a restart too, until the rest was learned anew."""
+    loop = stand(turned=True)
+    loop.taught(30, group=5)
+    bad = loop.verified((3.0, 3.0), "ok")
+    loop.settle()
+    loop.order("unlearn", selection=Selection(verdict=bad))
+    assert not loop.engine.lineage.tainted
+    worse = loop.verified((3.0, 3.5), "ok")
+    loop.settle()
+    loop.retrained(TURNED)
+    loop.settle()
+    loop.order("unlearn", selection=Selection(verdict=worse))
+    assert loop.engine.lineage.tainted
+    loop.engine.close()
+    assert loop.start().lineage.tainted
+    loop.retrained([[0.0, 1.5], [1.5, 0.0]], tier="consolidate")
+    loop.settle()
+    if loop.judgements[-1].decision == "hold":
+        loop.order("promote")
+    assert not loop.engine.lineage.tainted
+    loop.rebuilt()
+
+
+def test_a_line_on_the_first_backbone_is_heard_after_a_refresh_and_a_restart(stand):
+    """Its predictions fit the model that the loop began with: nothing is lost."""
+    loop = stand(turned=True)
+    loop.taught(30, group=5)
+    loop.retrained(TURNED)
+    loop.settle()
+    loop.engine.close()
+    engine = loop.start()
+    engine._answered(loop.vertical.propose(Payload(b"[1.0, 2.0]")))
+    for one in (engine, stand().engine):
+        with pytest.raises(ModelError):
+            one._answered(Proposals(1, 9, b"\0" * 18))
 
 
 def test_freezing_keeps_the_model_and_loses_nothing(stand):

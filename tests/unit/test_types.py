@@ -11,7 +11,10 @@ import pytest
 from hotloop import types
 from hotloop.errors import ModelError
 from hotloop.types import (
+    Asked,
+    Candidate,
     Claim,
+    Command,
     Event,
     Feedback,
     Judgement,
@@ -21,7 +24,9 @@ from hotloop.types import (
     Output,
     Prediction,
     Proposals,
+    Rederived,
     Release,
+    Selection,
     digest,
 )
 
@@ -42,6 +47,12 @@ BODIES = [
     Release(version=2, parent=1, tier="reflex", digest="d", learned_to=9),
     Live(line="l", version=2),
     Notice(subject="log", text="mended"),
+    Command(order="unlearn", by="ann", reason="why", selection=Selection(reviewer="bob", since=1.0)),
+    Candidate(
+        tier="refresh", backbone="b", features="f", count=3, trained_to=9, seconds=1.5, reason="200 new verified pieces"
+    ),
+    Rederived(backbone="b", features="f", count=3),
+    Asked(prediction="p", propensity=0.01),
 ]
 
 

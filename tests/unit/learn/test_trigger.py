@@ -11,7 +11,15 @@ from hotloop.learn import Counts, due
 
 AUTO = RefreshConfig(automatic=True, examples_min=100, stalled_examples=50, pause_s=60.0, consolidate_hours=24.0)
 IDLE = Counts(
-    examples=0, seconds=1e6, whole_seconds=0.0, stalled="", drifted=False, ordered="", running=False, frozen=False
+    examples=0,
+    seconds=1e6,
+    whole_seconds=0.0,
+    stalled="",
+    drifted=False,
+    ordered="",
+    tainted=False,
+    running=False,
+    frozen=False,
 )
 
 
@@ -21,6 +29,7 @@ IDLE = Counts(
         ({"ordered": "refresh"}, "refresh was ordered", "refresh"),
         ({"ordered": "consolidate"}, "consolidate was ordered", "consolidate"),
         ({"ordered": "refresh", "frozen": True, "seconds": 0.0}, "ordered", "refresh"),
+        ({"tainted": True, "drifted": True, "examples": 1}, "still be in the backbone", "consolidate"),
         ({"drifted": True, "examples": 1}, "error has risen", "refresh"),
         ({"stalled": "no gain", "examples": 50}, "stalled: no gain", "refresh"),
         ({"examples": 100}, "100 new verified pieces", "refresh"),
