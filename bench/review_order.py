@@ -125,6 +125,11 @@ def passing(pool: Sequence[Rows], test: Sequence[Rows], error: float, vertical: 
     return {"error": error, "passed": len(passed) / len(test), "wrong": sum(passed) / len(test)}
 
 
+def saving(ordered: float, drawn: float) -> str:
+    """What the order saves against pieces drawn by chance, in words."""
+    return f"saved {1 - ordered / drawn:.0%}" if np.isfinite(drawn) else "by chance: not within the set"
+
+
 def run(name: str, vertical: Vertical, pool: list[Rows], quality: Callable[[Floats], float], given: argparse.Namespace) -> dict[str, object]:  # fmt: skip
     """All orders over seeds; the levels are shares of what everything verified comes to."""
     curves = {how: [curve(vertical, pool, quality, how, seed) for seed in range(given.seeds)] for how in ORDERS}
@@ -135,10 +140,9 @@ def run(name: str, vertical: Vertical, pool: list[Rows], quality: Callable[[Floa
         for how in ORDERS:
             at = [needed(one, level) for one in curves[how]]
             row[how] = {"median": float(np.median(at)), "low": float(np.min(at)), "high": float(np.max(at))}
-        saved = 1 - row["both"]["median"] / row["random"]["median"] if row["random"]["median"] else 0.0
         table[f"{level:.3f}"] = row
         said = "  ".join(f"{how} {one['median']:.0f} ({one['low']:.0f}-{one['high']:.0f})" for how, one in row.items())
-        print(f"{name}: {level:.1%} after  {said} verdicts; saved {saved:.0%}", flush=True)
+        print(f"{name}: {level:.1%} after  {said} verdicts; {saving(row['both']['median'], row['random']['median'])}")
     table["curves"] = {how: np.mean(found, 0).round(4).tolist() for how, found in curves.items()}
     return table
 

@@ -324,6 +324,16 @@ def unlearn(
 
 
 @app.command()
+def reinstate(
+    reviewer: Annotated[str, typer.Option("--reviewer", help="Who is to be trusted again.")],
+    path: LoopFile = Path("loop.toml"),
+    reason: Why = "",
+) -> None:
+    """Trust a reviewer again who was distrusted: they start anew, and their verdicts are tried again by the gate."""
+    _order(path, Command(order="reinstate", by=_who(), selection=Selection(reviewer=reviewer), reason=reason))
+
+
+@app.command()
 def golden(
     folder: Annotated[Path, typer.Argument(help="Labelled pieces: COCO, YOLO, masks or DeepPCB layout.")],
     path: Annotated[Path, typer.Option("--loop", help="The loop's settings.")] = Path("loop.toml"),

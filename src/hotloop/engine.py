@@ -242,6 +242,8 @@ class Engine:
         """Take an order; it is carried out by the next turns. InputError if it selects nothing, or names no version."""
         if command.order == "unlearn" and command.selection == Selection():
             raise InputError("nothing is selected to unlearn: name a verdict, a reviewer, a site or a time")
+        if command.order == "reinstate" and not command.selection.reviewer:
+            raise InputError("nobody is named to be reinstated: name a reviewer")
         if command.version > self.model.version:
             raise InputError(f"there is no version {command.version}: the newest is {self.model.version}")
         offset = self.log.append([self._event(msgspec.structs.replace(command, at=self.clock.now()))])[0]

@@ -56,9 +56,7 @@ class Learned:
         self.vertical = vertical
         self.config = config
         self._taught: dict[int, tuple[Example, Rows]] = {}  # rows of the examples of this update, by identity
-        self.champion = as_released(
-            vertical.start()
-        )  # what others gave is learned, and goes out with the first verdict
+        self.champion = as_released(vertical.start())  # what others gave goes out with the first verdict
         self.reflex = Reflex(self.rows, vertical.start(), config.learn, given)
         self.held = Held()
         self.recent = RecentPast(config.gate.window_examples)
@@ -100,7 +98,7 @@ class Learned:
         assert example is not None, "a change has a before or an after"
         name, seen = example.prediction.id, example.prediction.observation
         if change.after is None:  # it may not be learned any more: it may not judge either
-            self.recent.add(name, _no_rows(self.champion))
+            self.recent.drop(name)
             self.examples.pop(name, None)
             return
         self.recent.add(name, self.rows(change.after), line=seen.line, site=seen.site)
@@ -171,8 +169,3 @@ def finite(head: Head) -> Head | None:
         return as_released(head)
     except ModelError:
         return None
-
-
-def _no_rows(head: Head) -> Rows:
-    features, targets = head.weights.shape
-    return Rows(np.zeros((0, features)), np.zeros((0, targets)), np.zeros(0))

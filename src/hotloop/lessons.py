@@ -72,6 +72,7 @@ class Lessons:
         self._heard = 0  # words
         self._active: dict[str, int] = {}  # by reviewer: which word was the last of theirs
         self._floors: dict[str, tuple[float, ...]] = {}  # of golden pieces: losses of the head when each first came
+        self._new: list[str] = []  # golden pieces whose copies may have been learned before they came
 
     @property
     def backbone(self) -> str:
@@ -130,6 +131,25 @@ class Lessons:
         found = (self.again(offset, example, view, before=example) for _, (offset, example) in waited)
         return [change for change in found if change is not None and change.after is not None]
 
+    def copies(self, examples: Iterable[Example]) -> list[str]:
+        """Those of `examples` that equal, or nearly, a piece that came under seal since this was last asked: whatever
+        was learned of them has to go.
+        """
+        new, self._new = self._new, []
+        if not new:
+            return []
+        seen = (example.prediction for example in examples)
+        return [one.id for one in seen if one.id not in new and self.sealed.among(new, one)]
+
+    def truth(self, example: Example) -> tuple[Feedback, ...]:
+        """The golden words of an example; none of those that were unlearned."""
+        name, golden = example.prediction.id, self._config.trust.golden
+        return tuple(w for w in example.feedback if w.reviewer == golden and self._struck.get((name, golden)) != w)
+
+    def covered(self, prediction: Prediction) -> bool:
+        """Whether a golden piece is the same, or nearly: it is never learned."""
+        return bool(self.sealed.covers(prediction.observation.digest, prediction.proposals))
+
     def held(self, name: str, joined: Example | None) -> Example | None:
         """What the learner holds of a prediction, whose last joined state was `joined`."""
         return self._exceptions[name] if name in self._exceptions else self.default(joined)
@@ -161,6 +181,8 @@ class Lessons:
     def strike(self, name: str, word: Feedback) -> None:
         """A word counts no more, until its reviewer says something else of that prediction."""
         self._struck[name, word.reviewer] = word
+        if word.reviewer == self._config.trust.golden:
+            self._floors.pop(name, None)
 
     def reviewers(self) -> int:
         """How many reviewers are at work."""
@@ -181,12 +203,13 @@ class Lessons:
         """What may be learned of an example as this backbone sees it; None if nothing may."""
         name = here.prediction.id
         self._waits = False
+        if truth := self.truth(here):
+            self._seal(msgspec.structs.replace(here, feedback=truth, weights=()), view)
+            return None
+        self.sealed.drop(name)
+        if self.covered(here.prediction):
+            return None
         words = [w for w in here.feedback if self._struck.get((name, w.reviewer)) != w]
-        if golden := [w for w in words if w.reviewer == self._config.trust.golden]:
-            self._seal(msgspec.structs.replace(here, feedback=tuple(golden), weights=()), view)
-            return None
-        if self._covered(here.prediction):
-            return None
         weights = [self.trust.standing(w.reviewer).weight for w in words]
         kept = [(word, weight) for word, weight in zip(words, weights, strict=True) if weight > 0]
         if not kept or self._needs_second(here, kept, view):
@@ -195,16 +218,12 @@ class Lessons:
             return here
         return Example(here.prediction, tuple(word for word, _ in kept), tuple(weight for _, weight in kept))
 
-    def _covered(self, prediction: Prediction) -> bool:
-        """Whether a golden piece is the same, or nearly."""
-        if not len(self.sealed):
-            return False
-        return bool(self.sealed.covers(prediction.observation.digest, prediction.proposals))
-
     def _seal(self, truth: Example, view: View) -> None:
         """Put a golden piece under seal. Its floor is the loss of the head that answers when it first comes."""
         rows = view.rows(truth)
         name, head = truth.prediction.id, view.champion
+        if not self.sealed.holds(name):
+            self._new.append(name)
         if name not in self._floors:
             self._floors[name] = (piece_loss(rows, head), *label_losses(rows, head))
         floor, *by_label = self._floors[name]
@@ -213,8 +232,8 @@ class Lessons:
     def _hear(self, before: Example | None, after: Example, view: View) -> None:
         """Tell trust what the new words agree with."""
         known = () if before is None else before.feedback
-        golden = [word for word in after.feedback if word.reviewer == self._config.trust.golden]
-        told = [word for word in after.feedback if word not in golden]
+        golden = self.truth(after)
+        told = [word for word in after.feedback if word.reviewer != self._config.trust.golden]
         fresh = [word for word in told if word not in known]
         for word in fresh:
             self._at_work(word.reviewer)
@@ -224,6 +243,8 @@ class Lessons:
                 self.trust.saw(other.reviewer, "peer", compared(other, word, after.prediction, view.vertical))
             self._sure_of(word, after, view)
         news = any(word not in known for word in golden)
+        if news:  # another truth than before has another floor
+            self._floors.pop(after.prediction.id, None)
         for word in told if news else fresh:  # the truth may come after the words
             for truth in golden:
                 self.trust.saw(word.reviewer, "gold", compared(word, truth, after.prediction, view.vertical))

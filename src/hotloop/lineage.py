@@ -26,7 +26,7 @@ from hotloop.learn import Sums
 from hotloop.learned import Learned, LearnedState, Reach, Records, as_released, finite, of_backbone, revived
 from hotloop.ports import Vertical
 from hotloop.standby import Former, Standby, StandbyState, answer_loss
-from hotloop.steps import Alarm, Distrust, Step, Update, reviewer_of, step
+from hotloop.steps import Alarm, Copies, Distrust, Step, Update, reviewer_of, step
 from hotloop.types import Candidate, Change, Command, Example, Head, Judgement, Record, Rederived, digest
 
 __all__ = ["Lineage", "Update", "as_released"]
@@ -169,11 +169,21 @@ class Lineage:
         self._pending += [self.now.held.adjust(freed) for freed in lessons.reconsider(self.now.view())]
         if change.before is None:
             self.verified += 1
+        self._seals()
         if lesson is None:
             return
         if change.before is None and lesson.after is not None and change.after is not None:
             self._compare(lesson.after, change.after)
         self._pending.append(self.now.held.adjust(lesson))
+
+    def _seals(self) -> None:
+        """What is learned of a piece that a golden one equals is taken out, as far back as the recent past goes. What
+        is older is left out by the slower tiers, which learn everything anew.
+        """
+        recent = [self.now.examples[name] for name in self.now.recent.names()]
+        waiting = [change.after for change in (*self._pending, *self._deferred) if change.after is not None]
+        if copies := self.now.lessons.copies([*recent, *waiting]):
+            self._due.append(Copies(tuple(dict.fromkeys(copies))))
 
     def _compare(self, seen: Example, joined: Example) -> None:
         """Judge a newly verified piece, before it is learned, by what answers now and by the state to go back to."""
@@ -213,7 +223,7 @@ class Lineage:
         """What was ordered. Refresh and consolidate are the engine's: nothing follows from the order itself."""
         if command.order in ("freeze", "thaw"):
             self.frozen = command.order == "freeze"
-        elif command.order in ("promote", "rollback", "unlearn"):
+        elif command.order in ("promote", "rollback", "unlearn", "reinstate"):
             self._due.append(command)
 
     def update(self, recorded: Judgement | None = None) -> Update | None:

@@ -186,11 +186,13 @@ class Refresher:
         """An example and what it is for; None if it is for nothing."""
         engine = self._engine
         seen = example.prediction.observation
-        golden = tuple(word for word in example.feedback if word.reviewer == engine.config.trust.golden)
-        if golden:
-            return JobExample(msgspec.structs.replace(example, feedback=golden), "golden")
         with engine.turning:
-            held = engine.lineage.now.lessons.held(name, example)
+            lessons = engine.lineage.now.lessons
+            truth, held = lessons.truth(example), lessons.held(name, example)
+            if held is not None and lessons.covered(held.prediction):
+                held = None
+        if truth:
+            return JobExample(msgspec.structs.replace(example, feedback=truth), "golden")
         if held is None:
             return None
         role: Role = "judge" if held_out(seen.digest, engine.config.refresh.holdout_share) else "train"
@@ -234,13 +236,24 @@ class Refresher:
         if ended or progress.state != "done":
             log = self.folder / "trainer.log"
             said = progress.text if progress.state == "failed" else log.read_text(errors="replace")[-500:]
-            self._say(f"the training child ended with {ended}: {said}")
-            shutil.rmtree(self.folder, ignore_errors=True)
-            return
-        self._hand_in()
+            self._drop(f"the training child ended with {ended}: {said}")
+        else:
+            self._hand_in()
+
+    def _drop(self, words: str) -> None:
+        """Say why a job came to nothing, and clear it away: another may begin."""
+        self._say(words)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _hand_in(self) -> None:
-        """The new backbone, with what was verified meanwhile seen by it, goes to the gate."""
+        """What the child made goes to the gate; what cannot be used is said. StoreError: it is tried again."""
+        try:
+            self._to_the_gate()
+        except ModelError as error:
+            self._drop(f"the training child is done, but what it made cannot be used: {error}")
+
+    def _to_the_gate(self) -> None:
+        """The new backbone, with what was verified meanwhile seen by it, as a candidate."""
         engine = self._engine
         job = read_job(self.folder)
         bundle = (self.folder / "result.bin").read_bytes()

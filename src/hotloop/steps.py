@@ -55,7 +55,14 @@ class Alarm:
     words: str
 
 
-Step: TypeAlias = Candidate | Command | Distrust | Alarm
+@dataclass(frozen=True)
+class Copies:
+    """Pieces that were learned before their equal, or nearly, came under seal: what they taught is to be taken out."""
+
+    names: tuple[str, ...]
+
+
+Step: TypeAlias = Candidate | Command | Distrust | Copies | Alarm
 
 
 class Update(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +117,8 @@ def step(lineage: Moving, due: Step, recorded: Judgement | None) -> Update | Non
         return _moved(lineage, due, recorded, forced="")
     if isinstance(due, Distrust):
         return _unlearned(lineage, Selection(reviewer=due.reviewer), f"{due.reviewer} is not trusted any more")
+    if isinstance(due, Copies):
+        return _taken_out(lineage, due.names, f"{len(due.names)} pieces are nearly golden ones: they teach nothing")
     if isinstance(due, Alarm):
         return _back(lineage, 0, due.words)
     said = f"ordered by {due.by}" + (f" ({due.reason})" if due.reason else "")
@@ -117,6 +126,8 @@ def step(lineage: Moving, due: Step, recorded: Judgement | None) -> Update | Non
         return _back(lineage, due.version, said)
     if due.order == "unlearn":
         return _unlearned(lineage, due.selection, said, struck=True)
+    if due.order == "reinstate":
+        return _reinstated(lineage, due.selection.reviewer or "", said)
     if lineage.kept is None:
         return _nothing("there is no candidate that the gate holds: nothing was promoted")
     return _moved(lineage, lineage.kept, recorded, forced=said)
@@ -166,12 +177,11 @@ def on_backbone(lineage: Moving, candidate: Candidate) -> Learned:
     new.lessons.answered_by(lineage.version + 1, candidate.backbone)
     new.lessons.seen(features, candidate.features)
     later = named(reach, candidate.trained_to, lineage.offset)
-    changes = []
-    for name in dict.fromkeys((*features, *waited, *later)):
-        example = joined(reach, name, lineage.offset)
-        if example is not None:
-            change = new.lessons.again(lineage.offset, example, new.view(), before=None)
-            changes += [] if change is None else [change]
+    names = dict.fromkeys((*features, *waited, *later))
+    examples = [example for name in names if (example := joined(reach, name, lineage.offset)) is not None]
+    examples.sort(key=lambda example: not new.lessons.truth(example))  # the seals first: their copies are not learned
+    found = (new.lessons.again(lineage.offset, example, new.view(), before=None) for example in examples)
+    changes = [change for change in found if change is not None]
     for first in range(0, len(changes), _BLOCK):
         new.reflex.learn(changes[first : first + _BLOCK])
         new.forget_rows()
@@ -222,14 +232,12 @@ _Pair: TypeAlias = tuple[str, Example, Example, bool]  # name, on the one backbo
 def _pairs(lineage: Moving, new: Learned) -> list[_Pair]:
     """The pieces to judge on, oldest first."""
     share = lineage.config.refresh.holdout_share
-    golden = lineage.config.trust.golden
     pairs: list[_Pair] = []
     for name in new.lessons.features:
         example = joined(lineage.reach, name, lineage.offset)
         if example is None:
             continue
-        truth = tuple(word for word in example.feedback if word.reviewer == golden)
-        if truth:
+        if truth := lineage.now.lessons.truth(example):
             sealed = msgspec.structs.replace(example, feedback=truth)
             one, two = lineage.now.lessons.default(sealed), new.lessons.default(sealed)
         elif held_out(example.prediction.observation.digest, share):
@@ -320,19 +328,23 @@ def _former(lineage: Moving, version: int) -> Former:
 
 def _unlearned(lineage: Moving, selection: Selection, words: str, *, struck: bool = False) -> Update:
     """Take out what the selected words taught, exactly: as if they had never been said."""
-    now = lineage.now
     chosen = selected(lineage.reach, selection, lineage.offset)
     for name, word in chosen if struck else ():
-        now.lessons.strike(name, word)
-    names = {name for name, _ in chosen}
-    changes = [now.held.adjust(change) for change in lineage.out_of_queue(names)]
-    for name in dict.fromkeys(name for name, _ in chosen):
+        lineage.now.lessons.strike(name, word)
+    names = tuple(dict.fromkeys(name for name, _ in chosen))
+    return _taken_out(lineage, names, f"{words}: {len(chosen)} words on {len(names)} pieces do not count any more")
+
+
+def _taken_out(lineage: Moving, names: tuple[str, ...], reason: str) -> Update:
+    """Learn these pieces as they may be learned now: without the gate, for what may not be known cannot be voted on."""
+    now = lineage.now
+    changes = [now.held.adjust(change) for change in lineage.out_of_queue(set(names))]
+    for name in names:
         example = joined(lineage.reach, name, lineage.offset)
         if example is not None:
             change = now.lessons.again(lineage.offset, example, now.view(), before=example)
             changes += [] if change is None else [now.held.adjust(change)]
     teaching = [change for change in merged(changes) if now.teaches(change)]
-    reason = f"{words}: {len(chosen)} words on {len(names)} pieces do not count any more"
     if not teaching:
         return _nothing(f"{reason}; nothing of them was learned")
     lineage.tainted = lineage.tainted or now.vertical.backbone != lineage.start.backbone
@@ -342,6 +354,24 @@ def _unlearned(lineage: Moving, selection: Selection, words: str, *, struck: boo
     now.forget_rows()
     finding = Finding("promote", reason, len(now.recent), 0.0, 1.0)
     return Update(head=finite(now.reflex.head()), decision="promote", finding=finding, learned=len(teaching))
+
+
+def _reinstated(lineage: Moving, reviewer: str, words: str) -> Update:
+    """A reviewer starts anew; what they said while they were not trusted goes to the gate, with the next updates."""
+    now = lineage.now
+    if not now.lessons.trust.standing(reviewer).distrusted:
+        return _nothing(f"{words}: {reviewer!r} is not distrusted")
+    now.lessons.trust.reinstate(reviewer)
+    names = dict.fromkeys(name for name, _ in selected(lineage.reach, Selection(reviewer=reviewer), lineage.offset))
+    tried = []
+    for name in names:
+        example = joined(lineage.reach, name, lineage.offset)
+        if example is not None:
+            change = now.lessons.again(lineage.offset, example, now.view(), before=example)
+            tried += [] if change is None or not now.teaches(change) else [now.held.adjust(change)]
+    now.held.hold(tried)
+    now.forget_rows()
+    return _nothing(f"{words}: {reviewer!r} starts anew; {len(tried)} of their verdicts are tried again")
 
 
 def selected(reach: Reach, selection: Selection, upto: int) -> list[tuple[str, Feedback]]:

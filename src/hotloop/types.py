@@ -221,15 +221,20 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     since: float | None = None
 
 
+OrderName: TypeAlias = Literal[
+    "refresh", "consolidate", "promote", "rollback", "freeze", "thaw", "unlearn", "reinstate"
+]
+
+
 class Command(msgspec.Struct, frozen=True, kw_only=True, tag="command", forbid_unknown_fields=True):
     """What an engineer told the loop to do, and why.
 
     "refresh", "consolidate": retrain now. "promote": release the candidate that the gate held. "rollback": go back
     to `version` (0: the last checkpoint). "freeze", "thaw": no model changes in between. "unlearn": take out what
-    `selection` taught.
+    `selection` taught. "reinstate": the reviewer of `selection`, who was distrusted, starts anew.
     """
 
-    order: Literal["refresh", "consolidate", "promote", "rollback", "freeze", "thaw", "unlearn"]
+    order: OrderName
     by: str
     reason: str = ""
     version: int = 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from hotloop.config import GateConfig, TrustConfig
+from hotloop.errors import InputError
 from hotloop.lessons import as_outputs, compared
 from hotloop.types import Claim, Example, Feedback, Observation, Output, Prediction, Proposals, Selection
 
@@ -197,3 +199,88 @@ def test_what_cannot_be_compared_blames_nobody(stand):
     word = Feedback(prediction="p", reviewer="r", claims=(Claim(label="ok"),))
     assert compared(word, word, strange, loop.vertical) == ()
     assert Example(strange, (word,)).weight(0) == 1.0
+
+
+def test_what_was_learned_of_a_golden_piece_before_it_was_golden_is_taken_out(stand):
+    """Its equal came down the line first, and was learned, or waits in the same group."""
+    loop = stand(trust=FRANK)
+    loop.taught(10)
+    before = loop.engine.lineage.now.reflex.count
+    first, truth = loop.sense((1.5, 1.0))
+    told(loop, first, truth, "ann")
+    golden, second = loop.sense((1.5, 1.0))[0], loop.sense((1.5, 1.0))[0]
+    assert loop.engine.lineage.now.reflex.count == before + 1
+    loop.say(second, truth)
+    told(loop, golden, truth, "golden")
+    assert loop.engine.lineage.now.reflex.count == before
+    assert "2 pieces are nearly golden ones" in loop.judgements[-1].reason
+    loop.rebuilt()
+    loop.engine.close()
+    assert loop.start().lineage.now.reflex.count == before
+
+
+def test_a_golden_word_that_is_unlearned_breaks_the_seal(stand):
+    """A truth that was none judges nobody any more; the piece may be learned, and its next floor is its own."""
+    loop = stand(trust=FRANK)
+    loop.taught(10)
+    piece, truth = loop.sense((1.5, 1.0))
+    wrong = loop.say(piece, "ok" if truth == "worn" else "worn", "golden")
+    loop.settle()
+    lessons = loop.engine.lineage.now.lessons
+    assert len(lessons.sealed) == 1
+    high = lessons.sealed.state().pieces[0].floor
+    loop.order("unlearn", selection=Selection(verdict=wrong))
+    assert len(loop.engine.lineage.now.lessons.sealed) == 0
+    count = loop.engine.lineage.now.reflex.count
+    told(loop, piece, truth, "ann")
+    assert loop.engine.lineage.now.reflex.count == count + 1
+    told(loop, piece, truth, "golden")
+    assert loop.engine.lineage.now.reflex.count == count
+    sealed = loop.engine.lineage.now.lessons.sealed
+    assert len(sealed) == 1
+    assert sealed.state().pieces[0].floor < high
+    loop.rebuilt()
+
+
+def test_a_golden_word_that_is_corrected_has_a_new_floor(stand):
+    """Else the wrong truth's floor would let anything pass."""
+    loop = stand(trust=FRANK)
+    loop.taught(20)
+    piece, truth = loop.sense((2.0, 2.0))
+    told(loop, piece, "ok", "golden")
+    high = loop.engine.lineage.now.lessons.sealed.state().pieces[0].floor
+    told(loop, piece, truth, "golden")
+    assert loop.engine.lineage.now.lessons.sealed.state().pieces[0].floor < high
+    loop.rebuilt()
+
+
+def test_a_reviewer_who_was_distrusted_by_mistake_is_reinstated(stand):
+    """They start anew; what they had said is tried again by the gate, and learned."""
+    loop = stand(trust=FRANK)
+    said = []
+    for _ in range(40):
+        piece, truth = loop.sense()
+        told(loop, piece, truth, "ann", "bob")
+        other, truth = loop.sense()
+        told(loop, other, truth, "cid")
+        said.append(other.id)
+    for _ in range(30):  # the golden words were wrong
+        piece, truth = loop.sense()
+        told(loop, piece, "ok" if truth == "worn" else "worn", "golden")
+        told(loop, piece, truth, "cid")
+    lessons = loop.engine.lineage.now.lessons
+    assert lessons.trust.standing("cid").distrusted
+    count = loop.engine.lineage.now.reflex.count
+    loop.order("reinstate", selection=Selection(reviewer="ann"))
+    assert "'ann' is not distrusted" in loop.judgements[-1].reason
+    loop.order("unlearn", selection=Selection(reviewer="golden"))
+    loop.order("reinstate", selection=Selection(reviewer="cid"))
+    assert any("'cid' starts anew" in judgement.reason for judgement in loop.judgements)
+    loop.taught(1)
+    lessons = loop.engine.lineage.now.lessons
+    assert not lessons.trust.standing("cid").distrusted
+    assert loop.engine.lineage.now.reflex.count >= count + len(said)
+    assert not any(loop.engine.lineage.unlearned(name) for name in said)
+    loop.rebuilt()
+    with pytest.raises(InputError, match="name a reviewer"):
+        loop.order("reinstate")

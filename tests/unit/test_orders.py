@@ -15,7 +15,7 @@ from hotloop.config import load
 from hotloop.errors import ConfigError, StoreBusyError
 from hotloop.launch import start_hub
 from hotloop.offline import report_of
-from hotloop.types import Command, Feedback
+from hotloop.types import Command, Feedback, Judgement
 
 SETTINGS = """
 vertical = "vectors"
@@ -163,3 +163,11 @@ def test_golden_pieces_come_from_a_labelled_folder(tmp_path):
     vectors.write_text(SETTINGS.format(port=0))
     with pytest.raises(ConfigError, match="by HTTP"):
         run("golden", folder.parent, "--loop", vectors)
+
+
+def test_a_reviewer_is_reinstated_by_name(settings):
+    """Nobody is distrusted here: that is said in the log, and no model changes."""
+    assert "version 15 answers now (before: 15)" in run("reinstate", settings, "--reviewer", "bob")
+    with hotloop.open(settings) as loop:
+        judged = [r.event.body for r in loop.engine._between(0, 10**9) if isinstance(r.event.body, Judgement)]
+    assert "'bob' is not distrusted" in judged[-1].reason

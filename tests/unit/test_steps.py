@@ -207,3 +207,18 @@ def test_what_is_held_out_depends_on_the_bytes_alone():
     names = [digest(str(n).encode()) for n in range(4000)]
     assert abs(np.mean([held_out(name, 0.2) for name in names]) - 0.2) < 0.03
     assert all(held_out(name, 0.4) for name in names if held_out(name, 0.2))
+
+
+def test_a_word_that_was_held_back_can_be_unlearned(stand, refusing):
+    """It taught nothing, so nothing is to be taken out; it is not tried again either."""
+    loop = stand()
+    version = loop.taught(10)
+    refusing.on = True
+    held = loop.verified()
+    loop.settle()
+    assert loop.engine.lineage.held == 1
+    refusing.on = False
+    assert loop.order("unlearn", selection=Selection(verdict=held)) == version
+    assert loop.engine.lineage.held == 0
+    assert "nothing of them was learned" in loop.judgements[-1].reason
+    loop.rebuilt()

@@ -1,9 +1,8 @@
 """How much a reviewer's word counts: earned by gold questions and agreement, lost by evidence, never by opinion.
 
 Fed, word by word, with how each compares with something else: the sealed truth of a gold question, another reviewer's
-word on the same piece, a champion that is sure. Each comparison is a list of outcomes by label: a hit where they
-agree, a miss or a false alarm where not. So an aimed lie (one class always called another) shows in that class, where
-a mean over all classes would hide it.
+word on the same piece, a champion that is sure. Each comparison is the share of things agreed on, by label. So an aimed
+lie (one class always called another) shows in that class, where a mean over all classes would hide it.
 
 Distrust. For each reviewer, and for each label of theirs, someone bets that they agree less than the others do by
 more than `trust.margin` (fair money if they do not; Ville 1939). Who gets k / alpha times richer, with k tests on that
@@ -59,7 +58,7 @@ class Standing:
 class Record(msgspec.Struct):
     """What is known of a reviewer: comparisons and agreements by kind and label, and the stakes by label."""
 
-    seen: dict[str, list[float]] = {}  # "kind/label": [comparisons, agreements]
+    seen: dict[str, list[float]] = {}  # "kind/label": [comparisons, sum of their shares of agreements]
     stakes: dict[str, list[float]] = {}  # label: log capital of each bet
     comparisons: int = 0
     weight: float = _NEW_WEIGHT
@@ -89,18 +88,19 @@ class Trust:
         """A word of a reviewer was compared: a hit (or "right") for each thing agreed on, a miss or false alarm for
         others.
         """
-        record = self._record(reviewer)
-        for outcome in outcomes:
-            agreed = 1.0 if outcome.kind in ("hit", "right") else 0.0
-            references = self._references(reviewer, kind, outcome.label)
-            for label in (_ALL, outcome.label) if outcome.label else (_ALL,):
-                if references is not None and (label in record.stakes or len(record.stakes) < LABELS_MAX):
-                    self._bet(record, label, references[label == _ALL] - self._config.margin, agreed)
-                count = record.seen.setdefault(f"{kind}/{label}", [0.0, 0.0])
-                count[0] += 1.0
-                count[1] += agreed
-        record.comparisons += len(outcomes)
-        if record.comparisons // _WEIGH_EVERY != (record.comparisons - len(outcomes)) // _WEIGH_EVERY:
+        if not outcomes:
+            return
+        record, agreements = self._record(reviewer), _agreements(outcomes)
+        floors = {label: self._floor(reviewer, kind, label) for label in agreements}
+        for label, agreed in agreements.items():
+            floor = floors[label]
+            if floor is not None and (label in record.stakes or len(record.stakes) < LABELS_MAX):
+                self._bet(record, label, floor, agreed)
+            count = record.seen.setdefault(f"{kind}/{label}", [0.0, 0.0])
+            count[0] += 1.0
+            count[1] += agreed
+        record.comparisons += 1
+        if record.comparisons % _WEIGH_EVERY == 0:
             record.weight = self._weighed(reviewer, record)
         if not record.distrusted and (why := self._proof(record)):
             record.distrusted = why
@@ -126,8 +126,8 @@ class Trust:
         fresh, self._fresh = tuple(self._fresh), []
         return fresh
 
-    def forgive(self, reviewer: str) -> None:
-        """A reviewer starts anew."""
+    def reinstate(self, reviewer: str) -> None:
+        """A reviewer starts anew, as if nobody had ever been compared with them."""
         self._records.pop(reviewer, None)
 
     # quota
@@ -196,13 +196,15 @@ class Trust:
         self._records.move_to_end(reviewer)
         return record
 
-    def _references(self, accused: str, kind: Kind, label: str) -> tuple[float, float] | None:
-        """What the others' agreement is, on the label and on all: medians over reviewers. None if nobody can say."""
+    def _floor(self, accused: str, kind: Kind, label: str) -> float | None:
+        """The agreement that is asked of a reviewer on a label: the others' (medians over reviewers), less the margin.
+        None if nobody can say.
+        """
         on_all = self._median(accused, f"{kind}/{_ALL}")
         if on_all is None:
-            return None if kind != "gold" else (GOLD_REFERENCE, GOLD_REFERENCE)
-        on_label = self._median(accused, f"{kind}/{label}") if label else on_all
-        return (min(on_all, on_label) if on_label is not None else on_all), on_all
+            return GOLD_REFERENCE - self._config.margin if kind == "gold" else None
+        on_label = self._median(accused, f"{kind}/{label}")
+        return min(on_all, on_label if on_label is not None else on_all) - self._config.margin
 
     def _median(self, accused: str, key: str) -> float | None:
         """The median over the other reviewers of their share of agreements; None with fewer than two who can be
@@ -220,9 +222,8 @@ class Trust:
         if floor <= 0:
             return
         stakes = record.stakes.setdefault(label, [0.0] * len(BETS))
-        steps = np.log1p(
-            BETS / max(1.0 - floor, _ROOM_LEAST) * (floor - agreed)
-        )  # a larger bet could lose more than all
+        shares = BETS / max(1.0 - floor, _ROOM_LEAST)  # a larger bet could lose more than all
+        steps = np.log1p(shares * (floor - agreed))
         record.stakes[label] = np.minimum(np.array(stakes) + steps, _LOG_MAX).tolist()
 
     def _proof(self, record: Record) -> str:
@@ -258,6 +259,17 @@ class Trust:
     @staticmethod
     def _seen(record: Record, label: str) -> float:
         return sum(record.seen.get(f"{kind}/{label}", _NONE)[0] for kind in _STRONG)
+
+
+def _agreements(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """The share of agreements in one word, over all and by label. A word is one piece of evidence, however much it
+    says: two words that disagree on one thing often disagree on all of it.
+    """
+    by_label: dict[str, list[bool]] = {_ALL: []}
+    for outcome in outcomes:
+        for label in (_ALL, outcome.label) if outcome.label else (_ALL,):
+            by_label.setdefault(label, []).append(outcome.kind in ("hit", "right"))
+    return {label: sum(agreed) / len(agreed) for label, agreed in by_label.items()}
 
 
 _NONE: Final[list[float]] = [0.0, 0.0]

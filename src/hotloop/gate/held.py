@@ -99,9 +99,13 @@ def name_of(change: Change) -> str:
 
 
 def merged(changes: Sequence[Change]) -> list[Change]:
-    """One change a prediction: from the first `before` to the last `after`, in the order of the last."""
+    """One change a prediction: from the first `before` to the last `after`, in the order of the last. What comes to
+    nothing, as when a word that was held back is unlearned, is left out.
+    """
     found: dict[str, Change] = {}
     for change in changes:
+        if change.before is None and change.after is None:
+            continue
         name = name_of(change)
         first = found.pop(name, None)
         found[name] = change if first is None else Change(change.offset, first.before, change.after)

@@ -53,8 +53,7 @@ class RecentPast:
 
     def add(self, prediction: str, rows: Rows, *, line: str = "", site: str = "") -> None:
         """Keep an example's rows; a later truth about the same prediction takes its place, even one without rows."""
-        self._drop(prediction)
-        self._parted = None
+        self.drop(prediction)
         count = len(rows.w)
         if count == 0:
             return
@@ -66,7 +65,18 @@ class RecentPast:
         self._places[prediction] = (line, site)
         self._end = last
         if len(self._spans) > self._examples_max:
-            self._drop(next(iter(self._spans)))
+            self.drop(next(iter(self._spans)))
+
+    def drop(self, prediction: str) -> None:
+        """Keep an example no more, if it is here: a gap is left where it was."""
+        self._parted = None
+        span = self._spans.pop(prediction, None)
+        if span is not None:
+            first, last, slot = span
+            del self._labels[prediction], self._places[prediction]
+            self._slot[first:last] = _GAP
+            self._x[first:last] = 0.0
+            self._slots.append(slot)
 
     def parts(self, names: Sequence[str]) -> Parts:
         """The parts of these examples, oldest first: by the labels (so named) that are there, by line, by site."""
@@ -154,16 +164,6 @@ class RecentPast:
     def _chosen(self) -> NDArray[np.intp]:
         """The slots, oldest example first."""
         return np.array([slot for _, _, slot in self._spans.values()], np.intp)
-
-    def _drop(self, prediction: str) -> None:
-        """Leave a gap where an example was."""
-        span = self._spans.pop(prediction, None)
-        if span is not None:
-            first, last, slot = span
-            del self._labels[prediction], self._places[prediction]
-            self._slot[first:last] = _GAP
-            self._x[first:last] = 0.0
-            self._slots.append(slot)
 
     def _make_room(self, count: int, rows: Rows) -> None:
         """Room for `count` more rows: close the gaps, and grow if that is not enough for as much again."""

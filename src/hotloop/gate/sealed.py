@@ -91,6 +91,25 @@ class Sealed:
         self._rows.add(prediction.id, rows, line=seen.line, site=seen.site)
         self._table = None
 
+    def holds(self, name: str) -> bool:
+        """Whether a prediction is of a golden piece."""
+        return name in self._pieces
+
+    def drop(self, name: str) -> None:
+        """Break the seal of a piece, if it has one: its truth does not count any more."""
+        piece = self._pieces.pop(name, None)
+        if piece is None:
+            return
+        self._digests = {one.digest: one.prediction for one in self._pieces.values()}
+        self._rows.drop(name)
+        self._table = None
+
+    def among(self, names: Sequence[str], prediction: Prediction) -> bool:
+        """Whether a piece is, or nearly is, one of these golden pieces."""
+        digest = prediction.observation.digest
+        pieces = [self._pieces[name] for name in names if name in self._pieces]
+        return any(one.digest == digest or near_duplicates(prediction.proposals, one.proposals) for one in pieces)
+
     def covers(self, digest: str, proposals: Proposals) -> str:
         """Which golden piece this one is, or nearly is, and how: "" if none."""
         if digest in self._digests:

@@ -211,7 +211,7 @@ ROUTES: tuple[Route, ...] = (
         "/v1/commands",
         "control",
         handlers.command,
-        "Refresh, promote, rollback, freeze, thaw, unlearn: written into the log, carried out by the next turns.",
+        "Refresh, promote, rollback, freeze, thaw, unlearn, reinstate: logged, carried out by the next turns.",
         takes=(JSON,),
         request=shown.Order,
         limit="json_bytes_max",

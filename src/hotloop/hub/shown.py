@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -18,6 +18,7 @@ from hotloop.types import (
     Model,
     Notice,
     Observation,
+    OrderName,
     Output,
     Prediction,
     Record,
@@ -157,9 +158,11 @@ class VersionParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What an engineer orders, and why. See `Command`; `selection` is for "unlearn", `version` for "rollback"."""
+    """What an engineer orders, and why. See `Command`: `selection` is for "unlearn" and "reinstate", `version` for
+    "rollback".
+    """
 
-    order: Literal["refresh", "consolidate", "promote", "rollback", "freeze", "thaw", "unlearn"]
+    order: OrderName
     reason: Annotated[str, Meta(max_length=1000)] = ""
     version: Offset = 0
     selection: Selection = Selection()

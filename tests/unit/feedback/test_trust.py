@@ -89,6 +89,24 @@ def test_honest_reviewers_keep_their_trust(kind):
     assert wrong <= 2
 
 
+def test_who_is_shown_beside_a_liar_keeps_their_trust():
+    """Two words on a board of six defects that disagree do so in all six: that is one piece of evidence, not six."""
+    wrong = found = 0
+    for seed in range(20):
+        trust, rng = Trust(TrustConfig()), np.random.default_rng(seed)
+        for _ in range(200):
+            one, other = (str(name) for name in rng.choice(CREW, 2, replace=False))
+            share = 0.1 if {one, other} & set(CREW[:2]) else 0.95
+            outcomes = [Outcome("hit" if rng.random() < share else "missed", str(rng.choice(LABELS))) for _ in range(6)]
+            trust.saw(one, "peer", outcomes)
+            trust.saw(other, "peer", outcomes)
+        told = trust.newly_distrusted()
+        wrong += len(set(told) - set(CREW[:2]))
+        found += len(set(told) & set(CREW[:2]))
+    assert wrong <= 2
+    assert found >= 38
+
+
 def test_without_others_a_gold_question_has_a_standard_of_its_own():
     """Two reviewers, and only one of them was asked: truth is truth."""
     trust = Trust(TrustConfig())
@@ -137,7 +155,7 @@ def test_the_longest_silent_is_forgotten(monkeypatch):
         trust.saw(name, "gold", [Outcome("hit", "open")])
     assert trust.reviewers() == tuple(CREW[5:])
     assert REVIEWERS_MAX == 1000
-    trust.forgive("r9")
+    trust.reinstate("r9")
     assert "r9" not in trust.reviewers()
 
 
