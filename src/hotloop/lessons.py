@@ -42,6 +42,7 @@ class LessonsState(msgspec.Struct, frozen=True):
     sealed: SealedState
     trust: TrustState
     floors: dict[str, tuple[float, ...]]
+    new: list[str]
 
 
 @dataclass(frozen=True)
@@ -291,6 +292,10 @@ class Lessons:
         self._waits = any(self.trust.needs_second(word.reviewer, label, self.reviewers()) for label in clashes)
         return self._waits
 
+    def unusual(self) -> tuple[str, ...]:
+        """The predictions of which something else is learned than was joined: unlearned, golden, waiting, weighed."""
+        return tuple(self._exceptions)
+
     def state(self) -> LessonsState:
         """What `restore` needs."""
         return LessonsState(
@@ -305,6 +310,7 @@ class Lessons:
             sealed=self.sealed.state(),
             trust=self.trust.state(),
             floors=dict(self._floors),
+            new=list(self._new),
         )
 
     def restore(self, state: LessonsState, features: Iterable[dict[str, Proposals]]) -> None:
@@ -317,6 +323,7 @@ class Lessons:
         self.seconds = dict(state.seconds)
         self._struck = {(name, reviewer): word for name, reviewer, word in state.struck}
         self._heard, self._active, self._floors = state.heard, dict(state.active), dict(state.floors)
+        self._new = list(state.new)
         self.sealed.restore(state.sealed)
         self.trust.restore(state.trust)
 

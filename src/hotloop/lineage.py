@@ -17,8 +17,8 @@ import msgspec
 
 from hotloop.config import LoopConfig
 from hotloop.errors import ModelError, NewerFormatError, NotFoundError
-from hotloop.gate import Finding, judge
-from hotloop.gate.held import merged, name_of, reverse
+from hotloop.gate import Finding, Held, judge
+from hotloop.gate.held import merged, name_of, nothing, reverse
 from hotloop.gate.loss import piece_loss
 from hotloop.generalise import harm
 from hotloop.join import Joiner
@@ -165,7 +165,7 @@ class Lineage:
         """What of a joined change may be learned, kept for the next update."""
         lessons = self.now.lessons
         lesson = lessons.take(change, self.now.view())
-        self._due.extend(Distrust(reviewer) for reviewer in lessons.trust.newly_distrusted())
+        self._by_itself(*(Distrust(reviewer) for reviewer in lessons.trust.newly_distrusted()))
         self._pending += [self.now.held.adjust(freed) for freed in lessons.reconsider(self.now.view())]
         if change.before is None:
             self.verified += 1
@@ -176,10 +176,17 @@ class Lineage:
             self._compare(lesson.after, change.after)
         self._pending.append(self.now.held.adjust(lesson))
 
+    def _by_itself(self, *steps: Step) -> None:
+        """Steps that nobody ordered: none while the loop is frozen. `thaw` looks for them again."""
+        if not self.frozen:
+            self._due.extend(steps)
+
     def _seals(self) -> None:
         """What is learned of a piece that a golden one equals is taken out, as far back as the recent past goes. What
         is older is left out by the slower tiers, which learn everything anew.
         """
+        if self.frozen:
+            return
         recent = [self.now.examples[name] for name in self.now.recent.names()]
         waiting = [change.after for change in (*self._pending, *self._deferred) if change.after is not None]
         if copies := self.now.lessons.copies([*recent, *waiting]):
@@ -205,7 +212,7 @@ class Lineage:
 
     def _alarmed(self) -> None:
         if self.standby.watch.alarm and not any(isinstance(one, Alarm) for one in self._due):
-            self._due.append(Alarm(self.standby.watch.words()))
+            self._by_itself(Alarm(self.standby.watch.words()))
 
     def _seen(self, body: Rederived) -> None:
         """Features on another backbone have come: learn, or compare, what waited for them."""
@@ -221,8 +228,13 @@ class Lineage:
 
     def _told(self, command: Command) -> None:
         """What was ordered. Refresh and consolidate are the engine's: nothing follows from the order itself."""
-        if command.order in ("freeze", "thaw"):
-            self.frozen = command.order == "freeze"
+        if command.order == "freeze":
+            self.frozen = True
+        elif command.order == "thaw" and self.frozen:
+            self.frozen = False
+            self._by_itself(*(Distrust(reviewer) for reviewer in self.now.lessons.trust.distrusted()))
+            self._seals()
+            self._alarmed()
         elif command.order in ("promote", "rollback", "unlearn", "reinstate"):
             self._due.append(command)
 
@@ -245,7 +257,18 @@ class Lineage:
 
     def checkpoint(self) -> None:
         """Keep the present state as the one to go back to, and watch anew."""
-        self.watch_from(Former(self.version, self.offset, self.now.state()), self.vertical)
+        self.watch_from(Former(self.version, self.offset, self.as_former()), self.vertical)
+
+    def as_former(self) -> LearnedState:
+        """The present state as one to go back to: what waits is kept aside in it, as what was refused is."""
+        state = self.now.state()
+        waiting = merged([*self._deferred, *self._pending])
+        if not waiting:
+            return state
+        held = Held()
+        held.restore(state.held)
+        held.set_aside(waiting)
+        return msgspec.structs.replace(state, held=held.state())
 
     def watch_from(self, former: Former, vertical: Vertical) -> None:
         """Begin another watch, against a former state."""
@@ -372,18 +395,21 @@ class Lineage:
         self._joiner = Joiner(self.config.join, self.reach.about)
 
     def swap(self, learned: Learned) -> None:
-        """Go on from another state: a slower tier's, or a former one. What was deferred is in it, held or learned."""
-        self.now, self._deferred = learned, []
+        """Go on from another state: a slower tier's, or a former one. What waited is in it, held or learned."""
+        self.now, self._deferred, self._pending = learned, [], []
 
     def out_of_queue(self, names: set[str]) -> list[Change]:
-        """Take the changes of these predictions out of those that wait for their reviewers' quotas."""
-        taken = [change for change in self._deferred if name_of(change) in names]
+        """Take the changes of these predictions out of those that wait for a thaw, or for their reviewers' quotas."""
+        waiting = [*self._deferred, *(change for change in self._pending if not nothing(change))]
+        taken = [change for change in waiting if name_of(change) in names]
         self._deferred = [change for change in self._deferred if name_of(change) not in names]
+        self._pending = [change for change in self._pending if not nothing(change) and name_of(change) not in names]
         return taken
 
     def unlearned(self, name: str) -> bool:
         """Whether the learner does not hold yet what it should of a prediction."""
-        return self.now.held.holds(name) or any(name_of(change) == name for change in self._deferred)
+        waiting = (*self._deferred, *(change for change in self._pending if not nothing(change)))
+        return self.now.held.holds(name) or any(name_of(change) == name for change in waiting)
 
 
 def _decoded(data: bytes) -> _State:

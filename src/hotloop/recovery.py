@@ -102,7 +102,7 @@ def past(lineage: Lineage, records: Iterable[Record], version: int) -> tuple[int
         return 0, lineage.now.state()
     for step in replay(records, lineage, lambda _record, _change: None):
         if step.release.version == version:
-            return lineage.offset, lineage.now.state()
+            return lineage.offset, lineage.as_former()
     raise NotFoundError(f"the log has no release of version {version}")
 
 

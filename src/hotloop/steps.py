@@ -6,6 +6,7 @@ Each step is a group of its own in the lineage, with its judgement in the log. P
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeAlias
 
@@ -103,7 +104,7 @@ class Moving(Protocol):
         """Go on from another state."""
 
     def out_of_queue(self, names: set[str]) -> list[Change]:
-        """Take the changes of these predictions out of those that wait for their reviewers' quotas."""
+        """Take the changes of these predictions out of those that wait."""
         ...
 
     def unlearned(self, name: str) -> bool:
@@ -177,16 +178,22 @@ def on_backbone(lineage: Moving, candidate: Candidate) -> Learned:
     new.lessons.answered_by(lineage.version + 1, candidate.backbone)
     new.lessons.seen(features, candidate.features)
     later = named(reach, candidate.trained_to, lineage.offset)
-    names = dict.fromkeys((*features, *waited, *later))
-    examples = [example for name in names if (example := joined(reach, name, lineage.offset)) is not None]
-    examples.sort(key=lambda example: not new.lessons.truth(example))  # the seals first: their copies are not learned
-    found = (new.lessons.again(lineage.offset, example, new.view(), before=None) for example in examples)
-    changes = [change for change in found if change is not None]
+    changes = []
+    for example in _seals_first(lineage, new, (*features, *waited, *later)):
+        offset = said_at(reach, example.prediction.id, lineage.offset)
+        change = new.lessons.again(offset, example, new.view(), before=None)
+        changes += [] if change is None else [change]
     for first in range(0, len(changes), _BLOCK):
         new.reflex.learn(changes[first : first + _BLOCK])
         new.forget_rows()
     _remember_again(now, new, lineage)
     return new
+
+
+def _seals_first(lineage: Moving, learned: Learned, names: Iterable[str]) -> list[Example]:
+    """What was joined of these predictions, golden pieces first: so that their copies are not learned."""
+    found = (joined(lineage.reach, name, lineage.offset) for name in dict.fromkeys(names))
+    return sorted((one for one in found if one is not None), key=lambda one: not learned.lessons.truth(one))
 
 
 def _remember_again(now: Learned, new: Learned, lineage: Moving) -> None:
@@ -282,7 +289,9 @@ def _recorded(recorded: Judgement) -> Finding:
 
 
 def _back(lineage: Moving, version: int, words: str) -> Update:
-    """Go back to the exact state of a former version, under a new one. What was said since is kept aside, not lost."""
+    """Go back to the exact state of a former version, under a new one. What was said since is kept aside, not lost;
+    what may not be known any more (unlearned, of a distrusted reviewer, golden) does not come back with it.
+    """
     try:
         former = _former(lineage, version)
     except NotFoundError as error:
@@ -290,15 +299,20 @@ def _back(lineage: Moving, version: int, words: str) -> Update:
     old, since = Learned.of(former.learned, lineage.start, lineage.config, lineage.reach), former.offset
     moved = old.lessons.backbone != lineage.now.lessons.backbone
     old.lessons.keep(lineage.now.lessons, lineage.version + 1)
-    aside = []
-    for name in named(lineage.reach, since, lineage.offset):
-        example = joined(lineage.reach, name, lineage.offset)
-        if example is None:
-            continue
-        change = old.lessons.again(lineage.offset, example, old.view(), before=joined(lineage.reach, name, since))
+    aside: list[Change] = []
+    out: list[Change] = []
+    unusual = (*lineage.now.lessons.unusual(), *old.lessons.unusual())
+    for example in _seals_first(lineage, old, (*named(lineage.reach, since, lineage.offset), *unusual)):
+        name = example.prediction.id
+        offset = said_at(lineage.reach, name, lineage.offset)
+        change = old.lessons.again(offset, example, old.view(), before=joined(lineage.reach, name, since))
+        change = None if change is None else old.held.adjust(change)
         if change is not None and old.teaches(change):
-            aside.append(change)
+            (out if takes_out(change) else aside).append(change)
             old.remember(change)
+    if out:
+        old.reflex.learn(out)
+        old.champion = finite(old.reflex.head()) or old.champion
     old.forget_rows()
     if moved:  # the backbone is to blame, not the verdicts: the gate may try them at once
         old.held.hold(aside)
@@ -307,9 +321,17 @@ def _back(lineage: Moving, version: int, words: str) -> Update:
     lineage.swap(old)
     watched = lineage.standby.watch.count
     lineage.watch_from(former, old.vertical)
-    reason = f"back to version {former.version}: {words}; {len(aside)} verified pieces since then are kept aside"
+    less = f", less {len(out)} pieces that may not be known any more" if out else ""
+    reason = f"back to version {former.version}{less}: {words}; {len(aside)} verified pieces since then are kept aside"
     finding = Finding("promote", reason, watched, 0.0, 1.0)
     return Update(head=old.champion, decision="rollback", finding=finding, tier="rollback")
+
+
+def takes_out(change: Change) -> bool:
+    """Whether a change only takes words away."""
+    before = () if change.before is None else change.before.feedback
+    after = () if change.after is None else change.after.feedback
+    return len(after) < len(before) and all(word in before for word in after)
 
 
 def _former(lineage: Moving, version: int) -> Former:
@@ -342,7 +364,8 @@ def _taken_out(lineage: Moving, names: tuple[str, ...], reason: str) -> Update:
     for name in names:
         example = joined(lineage.reach, name, lineage.offset)
         if example is not None:
-            change = now.lessons.again(lineage.offset, example, now.view(), before=example)
+            offset = said_at(lineage.reach, name, lineage.offset)
+            change = now.lessons.again(offset, example, now.view(), before=example)
             changes += [] if change is None else [now.held.adjust(change)]
     teaching = [change for change in merged(changes) if now.teaches(change)]
     if not teaching:
@@ -367,7 +390,8 @@ def _reinstated(lineage: Moving, reviewer: str, words: str) -> Update:
     for name in names:
         example = joined(lineage.reach, name, lineage.offset)
         if example is not None:
-            change = now.lessons.again(lineage.offset, example, now.view(), before=example)
+            offset = said_at(lineage.reach, name, lineage.offset)
+            change = now.lessons.again(offset, example, now.view(), before=example)
             tried += [] if change is None or not now.teaches(change) else [now.held.adjust(change)]
     now.held.hold(tried)
     now.forget_rows()
@@ -425,6 +449,13 @@ def affected(reach: Reach, words: list[tuple[str, Feedback]], upto: int) -> str:
 def joined(reach: Reach, name: str, upto: int) -> Example | None:
     """What the log says of a prediction up to an offset."""
     return fold(record for record in reach.about(name) if record.offset <= upto).example()
+
+
+def said_at(reach: Reach, name: str, upto: int) -> int:
+    """The offset of the last that was said of a prediction up to an offset. No other prediction has the same one, so
+    that a judgement can name what it refused by it.
+    """
+    return max((record.offset for record in reach.about(name) if record.offset <= upto), default=upto)
 
 
 def named(reach: Reach, after: int, upto: int) -> list[str]:

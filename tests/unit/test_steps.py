@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hotloop.config import RolloutConfig, TrustConfig
 from hotloop.errors import ModelError
 from hotloop.predict import pack_head, unpack_head
 from hotloop.steps import held_out
@@ -221,4 +222,56 @@ def test_a_word_that_was_held_back_can_be_unlearned(stand, refusing):
     assert loop.order("unlearn", selection=Selection(verdict=held)) == version
     assert loop.engine.lineage.held == 0
     assert "nothing of them was learned" in loop.judgements[-1].reason
+    loop.rebuilt()
+
+
+def test_a_rollback_does_not_bring_back_what_was_unlearned(stand):
+    """The former state had learned it: it comes back without, also where nothing else was said of the piece."""
+    loop = stand(rollout=RolloutConfig(interval_s=0.0, checkpoint_examples=10))
+    loop.taught(5)
+    secret, truth = loop.sense((9.0, 9.0))
+    loop.say(secret, truth, "bob")
+    known = loop.settle()
+    loop.taught(10)
+    loop.order("unlearn", selection=Selection(reviewer="bob"))
+    count = loop.engine.lineage.now.reflex.count
+    version = loop.order("rollback", version=known)
+    assert "less 1 pieces that may not be known any more" in loop.judgements[-1].reason
+    assert loop.engine.lineage.now.lessons.held(secret.id, None) is None
+    assert loop.engine.lineage.now.reflex.count == count - 10
+    assert heads(loop)[version] != heads(loop)[known]
+    loop.rebuilt()
+
+
+def test_what_waits_for_a_thaw_can_be_unlearned(stand):
+    """It was never learned: nothing is taken out, and it is not learned afterwards."""
+    loop = stand()
+    loop.taught(5)
+    loop.order("freeze")
+    loop.verified()
+    loop.settle()
+    count = loop.engine.lineage.now.reflex.count
+    loop.order("unlearn", selection=Selection(since=loop.clock.now() - 0.3))
+    loop.order("thaw")
+    assert loop.engine.lineage.now.reflex.count == count
+    loop.rebuilt()
+
+
+def test_while_frozen_nothing_is_changed_by_itself(stand):
+    """Nobody is distrusted, no copy is taken out, no alarm goes back: a thaw looks for them again."""
+    loop = stand(trust=TrustConfig(second_opinion=False, quota_least=99))
+    loop.taught(10)
+    first, truth = loop.sense((1.5, 1.0))
+    loop.say(first, truth)
+    version = loop.settle()
+    count = loop.engine.lineage.now.reflex.count
+    loop.order("freeze")
+    copy, _ = loop.sense((1.5, 1.0))
+    loop.say(copy, truth, "golden")
+    assert loop.settle() == version
+    assert loop.engine.lineage.now.reflex.count == count
+    loop.engine.close()
+    loop.start()
+    loop.order("thaw")
+    assert loop.engine.lineage.now.reflex.count == count - 1
     loop.rebuilt()

@@ -126,6 +126,10 @@ class Trust:
         fresh, self._fresh = tuple(self._fresh), []
         return fresh
 
+    def distrusted(self) -> tuple[str, ...]:
+        """All who are not trusted any more."""
+        return tuple(name for name, record in self._records.items() if record.distrusted)
+
     def reinstate(self, reviewer: str) -> None:
         """A reviewer starts anew, as if nobody had ever been compared with them."""
         self._records.pop(reviewer, None)

@@ -98,18 +98,23 @@ def name_of(change: Change) -> str:
     return example.prediction.id
 
 
+def nothing(change: Change) -> bool:
+    """Whether a change comes to nothing, as when a word that was held back is unlearned."""
+    return change.before is None and change.after is None
+
+
 def merged(changes: Sequence[Change]) -> list[Change]:
     """One change a prediction: from the first `before` to the last `after`, in the order of the last. What comes to
-    nothing, as when a word that was held back is unlearned, is left out.
+    nothing is left out.
     """
     found: dict[str, Change] = {}
     for change in changes:
-        if change.before is None and change.after is None:
+        if nothing(change):
             continue
         name = name_of(change)
         first = found.pop(name, None)
         found[name] = change if first is None else Change(change.offset, first.before, change.after)
-    return [change for change in found.values() if change.before is not None or change.after is not None]
+    return [change for change in found.values() if not nothing(change)]
 
 
 def reverse(changes: Sequence[Change]) -> list[Change]:
