@@ -284,11 +284,14 @@ class Lineage:
         update = None
         if teaching:
             group = merged(self._deferred + teaching)
-            admitted, self._deferred = self._admitted(group, recorded)
+            out = [change for change in group if change.after is None]
+            self.now.reflex.learn(out)  # what may not be known any more is not voted on
+            admitted, self._deferred = self._admitted([c for c in group if c.after is not None], recorded)
             decide = self._judge if recorded is None else _as_recorded(recorded)
             update = self._learn(admitted, decide) if admitted else self._waits()
+            update = self._without(out, update) if out else update
             update = msgspec.structs.replace(update, deferred=tuple(change.offset for change in self._deferred))
-            fresh = [*admitted, *(change for change in fresh if change not in teaching)]
+            fresh = [*out, *admitted, *(change for change in fresh if change not in teaching)]
         for change in fresh:
             self.now.remember(change)
         self.now.forget_rows()
@@ -307,6 +310,16 @@ class Lineage:
     def _waits(self) -> Update:
         reason = "every verdict of it is beyond its reviewer's quota and waits for the words of others"
         return Update(head=None, decision="hold", finding=Finding("hold", reason, len(self.now.recent), 0.0, 1.0))
+
+    def _without(self, out: list[Change], update: Update) -> Update:
+        """An update that takes something out goes out, whatever became of the rest."""
+        reason = f"{len(out)} pieces may not be known any more: they are taken out"
+        if update.learned or update.refused:
+            reason = f"{update.finding.reason}; {reason}"
+        head = finite(self.now.reflex.head()) if update.head is None else update.head
+        finding = replace(update.finding, decision="promote", reason=reason)
+        learned = update.learned + len(out)
+        return msgspec.structs.replace(update, head=head, decision="promote", finding=finding, learned=learned)
 
     def _learn(self, changes: list[Change], decide: _Decide) -> Update:
         """Learn all; if that is refused, try one by one, and hold back what is refused.

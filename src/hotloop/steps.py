@@ -310,6 +310,9 @@ def _back(lineage: Moving, version: int, words: str) -> Update:
         if change is not None and old.teaches(change):
             (out if takes_out(change) else aside).append(change)
             old.remember(change)
+    out += [old.held.adjust(change) for change in old.held.state().changes if takes_out(change)]
+    for change in out:
+        old.remember(change)
     if out:
         old.reflex.learn(out)
         old.champion = finite(old.reflex.head()) or old.champion

@@ -284,3 +284,27 @@ def test_a_reviewer_who_was_distrusted_by_mistake_is_reinstated(stand):
     loop.rebuilt()
     with pytest.raises(InputError, match="name a reviewer"):
         loop.order("reinstate")
+
+
+def test_what_comes_under_seal_is_taken_out_whatever_the_gate_says(stand, refusing):
+    """A model that needs a golden piece to be good is not good; what came with it is judged all the same."""
+    loop = stand(trust=FRANK)
+    loop.taught(10)
+    piece, truth = loop.sense((1.5, 1.0))
+    told(loop, piece, truth, "ann")
+    count = loop.engine.lineage.now.reflex.count
+    refusing.on = True
+    version = told(loop, piece, truth, "golden")
+    assert loop.engine.lineage.now.reflex.count == count - 1
+    assert "may not be known any more" in loop.judgements[-1].reason
+    second, truth = loop.sense((2.5, 1.0))
+    refusing.on = False
+    told(loop, second, truth, "ann")
+    refusing.on = True
+    loop.say(second, truth, "golden")
+    loop.verified()
+    assert loop.settle() == version + 2
+    assert loop.engine.lineage.now.reflex.count == count - 1
+    assert len(loop.judgements[-1].refused) == 1
+    assert loop.engine.lineage.held == 1
+    loop.rebuilt()
