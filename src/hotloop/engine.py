@@ -323,9 +323,13 @@ class Engine:
 
     def _past(self, version: int) -> tuple[int, LearnedState]:
         """A former state, learned again from the log. NotFoundError if the log has no such release."""
-        lineage = Lineage(self.start_vertical, self.config, self._about, records=self._between, fetch=self.lake.get)
-        lineage.begin_with(self._given)
-        return past(lineage, records_of(self.log, 0), version)
+
+        def fresh() -> Lineage:
+            lineage = Lineage(self.start_vertical, self.config, self._about, records=self._between, fetch=self.lake.get)
+            lineage.begin_with(self._given)
+            return lineage
+
+        return past(fresh, lambda: records_of(self.log, 0), version)
 
     def _about(self, prediction: str) -> list[Record]:
         """For the join. A prediction with a rotten record teaches nothing more; the others must go on."""

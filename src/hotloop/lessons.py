@@ -132,13 +132,16 @@ class Lessons:
         found = (self.again(offset, example, view, before=example) for _, (offset, example) in waited)
         return [change for change in found if change is not None and change.after is not None]
 
+    @property
+    def sealed_anew(self) -> bool:
+        """Whether there are golden pieces whose copies were not looked for yet."""
+        return bool(self._new)
+
     def copies(self, examples: Iterable[Example]) -> list[str]:
         """Those of `examples` that equal, or nearly, a piece that came under seal since this was last asked: whatever
         was learned of them has to go.
         """
         new, self._new = self._new, []
-        if not new:
-            return []
         seen = (example.prediction for example in examples)
         return [one.id for one in seen if one.id not in new and self.sealed.among(new, one)]
 

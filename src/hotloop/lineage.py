@@ -185,10 +185,12 @@ class Lineage:
         """What is learned of a piece that a golden one equals is taken out, as far back as the recent past goes. What
         is older is left out by the slower tiers, which learn everything anew.
         """
-        if self.frozen:
+        if self.frozen or not self.now.lessons.sealed_anew:
             return
         recent = [self.now.examples[name] for name in self.now.recent.names()]
-        waiting = [change.after for change in (*self._pending, *self._deferred) if change.after is not None]
+        # What teaches nothing may wait longer in a replay than it did: it may not make a difference here.
+        changes = [change for change in merged([*self._deferred, *self._pending]) if self.now.teaches(change)]
+        waiting = [change.after for change in changes if change.after is not None]
         if copies := self.now.lessons.copies([*recent, *waiting]):
             self._due.append(Copies(tuple(dict.fromkeys(copies))))
 

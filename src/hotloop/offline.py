@@ -130,7 +130,7 @@ def _lineage(vertical: Vertical, config: LoopConfig, log: LogReader, blobs: _Blo
     lineage = Lineage(vertical, config, log.about, records=between, fetch=blobs.get)
     lineage.begin_with(load_federated(config, vertical))
     again = partial(_lineage, vertical, config, log, blobs)
-    lineage.reach = replace(lineage.reach, past=lambda version: past(again(), log.records(), version))
+    lineage.reach = replace(lineage.reach, past=lambda version: past(again, log.records, version))
     return lineage
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import msgspec
@@ -93,11 +93,27 @@ def replay(records: Iterable[Record], lineage: Lineage, seen: Seen) -> Iterator[
                 yield Step(body, made)
 
 
-def past(lineage: Lineage, records: Iterable[Record], version: int) -> tuple[int, LearnedState]:
+def past(
+    make: Callable[[], Lineage], records: Callable[[], Iterable[Record]], version: int
+) -> tuple[int, LearnedState]:
     """What had been learned when a version was released, and up to which offset, by learning the log again.
 
-    `lineage` is a fresh one. NotFoundError if the log has no such release.
+    `make` gives a fresh lineage. There may have been other rollbacks on the way: each state that they led to is learned
+    once. NotFoundError if the log has no such release.
     """
+    known: dict[int, tuple[int, LearnedState]] = {}
+
+    def look(wanted: int) -> tuple[int, LearnedState]:
+        if wanted not in known:
+            lineage = make()
+            lineage.reach = replace(lineage.reach, past=look)
+            known[wanted] = _at(lineage, records(), wanted)
+        return known[wanted]
+
+    return look(version)
+
+
+def _at(lineage: Lineage, records: Iterable[Record], version: int) -> tuple[int, LearnedState]:
     if version == 1:
         return 0, lineage.now.state()
     for step in replay(records, lineage, lambda _record, _change: None):

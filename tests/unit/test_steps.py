@@ -275,3 +275,25 @@ def test_while_frozen_nothing_is_changed_by_itself(stand):
     loop.order("thaw")
     assert loop.engine.lineage.now.reflex.count == count - 1
     loop.rebuilt()
+
+
+def test_a_former_version_that_came_after_another_rollback(stand):
+    """Learning it again goes through the other one, which goes back to a version too."""
+    loop = stand(turned=True)
+    loop.taught(6)
+    loop.retrained(TURNED)
+    loop.settle()
+    loop.order("promote")
+    loop.taught(2)
+    assert loop.engine.vertical is not loop.vertical
+    loop.order("rollback", version=3)
+    loop.taught(3)
+    wanted = loop.engine.model.version
+    loop.retrained(BLIND)
+    loop.settle()
+    loop.order("promote")
+    assert loop.engine.model.backbone != loop.vertical.backbone
+    version = loop.order("rollback", version=wanted)
+    assert heads(loop)[version] == heads(loop)[wanted]
+    assert loop.engine.model.backbone == loop.vertical.backbone
+    loop.rebuilt()

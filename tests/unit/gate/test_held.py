@@ -161,7 +161,8 @@ def test_whatever_is_refused_the_learner_holds_what_was_promoted(steps):
         name = str(number)
         if said.get(name) == word:
             continue
-        group = [*held.retry(), held.adjust(change(offset, name, said.get(name), word))]
+        adjusted = held.adjust(change(offset, name, said.get(name), word))
+        group = merged([*held.retry(), adjusted])
         said[name] = word
         reflex.learn(group)
         if refused:
