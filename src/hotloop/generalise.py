@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hotloop.config import GateConfig
 from hotloop.evidence import e_value_worse
@@ -57,22 +58,14 @@ def by_site(learned: Learned) -> dict[str, list[Rows]]:
     return found
 
 
-def losses(pieces: Sequence[Rows], head: Head) -> Floats:
-    """The loss of each piece under a head."""
-    return np.array([piece_loss(rows, head) for rows in pieces])
-
-
 def gaps(learned: Learned, config: GateConfig) -> list[Gap]:
     """Every site with enough recent pieces, the widest gap first; none where there is one site only."""
-    pieces = by_site(learned)
-    if len(pieces) < 2:
-        return []
     found = []
-    for site, own in pieces.items():
-        if len(own) >= config.slice_least_examples:
-            seen, unseen = losses(own, learned.champion), losses(own, learned.reflex.leave_out(site))
-            e_value = e_value_worse(unseen - seen, config.site_tolerance)
-            found.append(Gap(site, len(own), float(seen.mean()), float(unseen.mean()), e_value))
+    for site, own in _parted(learned).items():
+        if own.sum() >= config.slice_least_examples:
+            seen, unseen = learned.recent.losses(learned.champion, learned.reflex.leave_out(site))
+            e_value = e_value_worse(unseen[own] - seen[own], config.site_tolerance)
+            found.append(Gap(site, int(own.sum()), float(seen[own].mean()), float(unseen[own].mean()), e_value))
     return sorted(found, key=lambda gap: gap.seen - gap.unseen)
 
 
@@ -80,22 +73,27 @@ def harm(learned: Learned, candidate: Head, config: GateConfig) -> str:
     """Why a candidate is to be held: what one site taught makes the others worse than without it; "" where it does
     not.
     """
-    pieces = by_site(learned)
-    if len(pieces) < 2:
-        return ""
-    for site in pieces:
-        others = [rows for name, own in pieces.items() if name != site for rows in own]
-        if len(others) < config.slice_least_examples:
+    parted = _parted(learned)
+    for site, own in parted.items():
+        count = int((~own).sum())
+        if count < config.slice_least_examples:
             continue
-        with_it, without = losses(others, candidate), losses(others, learned.reflex.leave_out(site))
+        with_it, without = (part[~own] for part in learned.recent.losses(candidate, learned.reflex.leave_out(site)))
         e_value = e_value_worse(with_it - without, config.site_tolerance)
-        if e_value >= len(pieces) / config.alpha:
+        if e_value >= len(parted) / config.alpha:
             return (
-                f"it over-fits the site {site!r}: what was learned there makes the {len(others)} pieces of the other "
+                f"it over-fits the site {site!r}: what was learned there makes the {count} pieces of the other "
                 f"sites worse, error {with_it.mean():.3f} against {without.mean():.3f} without it "
                 f"(e-value {e_value:.3g})"
             )
     return ""
+
+
+def _parted(learned: Learned) -> dict[str, NDArray[np.bool_]]:
+    """Which pieces of the recent past are of each site; nothing where there is one site only."""
+    sites = np.array(learned.recent.sites())
+    names = dict.fromkeys(sites.tolist())
+    return {name: sites == name for name in names} if len(names) > 1 else {}
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,10 @@ class RecentPast:
         """The prediction ids, oldest first."""
         return tuple(self._spans)
 
+    def sites(self) -> tuple[str, ...]:
+        """The site of each example, oldest first."""
+        return tuple(self._places[name][1] for name in self._spans)
+
     def losses(self, *heads: Head) -> list[Floats]:
         """The loss of each example under each head, (n,) a head, oldest example first.
 
