@@ -71,6 +71,7 @@ class Lessons:
         self._waits = False  # what was asked last waits for a second opinion
         self._clashed = False  # a sure champion has been contradicted since those that wait were looked at
         self._heard = 0  # words
+        self._asked: tuple[tuple[str, Feedback, int, bytes], list[Outcome]] | None = None  # the last, and its answer
         self._active: dict[str, int] = {}  # by reviewer: which word was the last of theirs
         self._floors: dict[str, tuple[float, ...]] = {}  # of golden pieces: losses of the head when each first came
         self._new: list[str] = []  # golden pieces whose copies may have been learned before they came
@@ -258,14 +259,20 @@ class Lessons:
         here = self.default(joined)
         if self.reviewers() < 2 or here is None:
             return
-        outcomes = self._against(msgspec.structs.replace(here, feedback=(word,), weights=()), view)
+        outcomes = self._against(here, word, view)
         self.trust.saw(word.reviewer, "champion", outcomes)
         for label in {outcome.label for outcome in outcomes if outcome.kind != "hit"}:
             self.trust.clashed(word.reviewer, label)
             self._clashed = True
 
-    def _against(self, example: Example, view: View) -> list[Outcome]:
-        """What the champion is sure of, and whether the words of an example say the same."""
+    def _against(self, here: Example, word: Feedback, view: View) -> list[Outcome]:
+        """What the champion is sure of, and whether a word on an example says the same. Asked twice of each word."""
+        key = (here.prediction.id, word, id(view.champion), here.prediction.proposals.data)
+        if self._asked is None or self._asked[0] != key:
+            self._asked = key, self._compared(msgspec.structs.replace(here, feedback=(word,), weights=()), view)
+        return self._asked[1]
+
+    def _compared(self, example: Example, view: View) -> list[Outcome]:
         rows, sure = view.rows(example), self._config.trust.sure
         labels, thresholds = view.champion.labels, np.array(view.champion.thresholds)
         scores = (rows.x @ view.champion.weights[:, : len(labels)]).clip(0.0, 1.0)
@@ -290,7 +297,7 @@ class Lessons:
         if len({word.reviewer for word, _ in kept}) > 1 or self.reviewers() < 2:
             return False
         word = kept[0][0]
-        outcomes = self._against(msgspec.structs.replace(here, feedback=(word,), weights=()), view)
+        outcomes = self._against(here, word, view)
         clashes = {outcome.label for outcome in outcomes if outcome.kind != "hit"}
         self._waits = any(self.trust.needs_second(word.reviewer, label, self.reviewers()) for label in clashes)
         return self._waits
