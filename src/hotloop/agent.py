@@ -1,32 +1,51 @@
 """A line: it predicts at once, sends what it saw when it can, and answers with the newest model it was given.
 
-Four threads that never wait for one another: the caller's (predict), one that sends what was said, one that sends
-the pictures, one that follows releases. What waits to be sent is bounded; what a full spool drops is counted.
+Threads that never wait for one another: the caller's (predict), one that puts what was said into the spool, one that
+sends it, one that sends the payloads, one that follows releases. What a full spool, or a full disk, drops is counted.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Iterator, Sequence
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Literal, Protocol, TypeAlias, get_args
 
-from hotloop.errors import HotloopError, InputError, ModelError
-from hotloop.ports import Clock, Refreshable, Vertical
+import msgspec
+
+from hotloop.config import EdgeConfig
+from hotloop.errors import CorruptError, HotloopError, InputError, ModelError, StoreError
+from hotloop.ports import Clock, Refreshable, Spool, Vertical
 from hotloop.predict import Predictor
-from hotloop.types import Event, Live, Model, Observation, Payload, Prediction, Proposals, digest
+from hotloop.store.spool import MemorySpool
+from hotloop.types import (
+    Event,
+    Feedback,
+    Live,
+    Model,
+    Observation,
+    Payload,
+    Prediction,
+    Proposals,
+    Spooled,
+    SpoolKind,
+    SpoolState,
+    digest,
+)
 
 _SEND_MAX = 200  # events in one request
-_SPOOL_MAX = 20_000  # events: hours of a line whose hub is away
+_MEMORY = EdgeConfig(spool_bytes_max=64 * 2**20)  # of a line without a disk of its own
+_FRESH_BYTES_MAX = 64 * 2**20  # that wait for the spool's disk; beyond it the cheapest are dropped
 _REFUSED_MAX = 100
 _LINGER_S = 0.01  # how long an event may wait for others to share its request
-_BLOBS_MAX = 256  # payloads that wait for their way to the lake; beyond it the oldest are not kept
 _BACKBONES_MAX = 3  # at hand, so that a way back needs no network
 _SENT_MAX = 10_000  # digests remembered as delivered: a template is sent once, not with each piece
 _RETRY_S = 0.5  # how long a hub that failed, or ended a stream, is left alone
+_What: TypeAlias = Literal["events", "payloads"]
+_KINDS: tuple[SpoolKind, ...] = get_args(SpoolKind)
 
 
 class Hub(Protocol):
@@ -64,31 +83,38 @@ class Place:
 class Agent:
     """One line's predictor, spool and follower."""
 
-    def __init__(self, place: Place, vertical: Vertical, hub: Hub, clock: Clock) -> None:
+    def __init__(self, place: Place, vertical: Vertical, hub: Hub, clock: Clock, spool: Spool | None = None) -> None:
+        """Without a `spool` what waits is in memory, and gone with the process."""
         self.place = place
         self.predictor = Predictor(vertical)
-        self.dropped = 0  # events that a full spool could not take
-        self.unkept = 0  # payloads that did not reach the lake in time
         self.refused: deque[str] = deque(maxlen=_REFUSED_MAX)  # the last that the hub would not take, in its words
         self._hub = hub
         self._clock = clock
         # Rises over restarts even if the counter is lost: microseconds, more than events can come in one.
         self._sequence = int(clock.now() * 1e6)
-        self._spool: deque[Event] = deque()
-        self._blobs: deque[bytes] = deque()
+        self._spool = spool or MemorySpool(_MEMORY, clock)
+        self._fresh: deque[Spooled] = deque()  # not in the spool yet
+        self._fresh_bytes = 0
+        self._lost: Counter[str] = Counter()  # dropped, and not counted by the spool yet
+        self._settling = threading.Lock()
         self._sent: OrderedDict[str, None] = OrderedDict()
         self._unsaid: Live | None = None  # what answers now, while the hub has not been told
         self._backbones: OrderedDict[str, Vertical] = OrderedDict({vertical.backbone: vertical})  # those at hand
         self._more = threading.Condition()
+        self._events = threading.Event()  # there may be something to send
+        self._payloads = threading.Event()
         self._closing = threading.Event()
         self._threads = [
+            threading.Thread(target=self._settle_all, name="hotloop-spool", daemon=True),
             threading.Thread(target=self._send_all, name="hotloop-send", daemon=True),
             threading.Thread(target=self._keep_all, name="hotloop-keep", daemon=True),
             threading.Thread(target=self._follow_all, name="hotloop-follow", daemon=True),
         ]
 
     def start(self) -> None:
-        """Begin to send and to follow."""
+        """Begin to send and to follow. What an earlier run left in the spool goes first."""
+        self._events.set()
+        self._payloads.set()
         for thread in self._threads:
             thread.start()
 
@@ -107,11 +133,23 @@ class Agent:
         self._spooled(prediction, None)
         return prediction
 
+    def say(self, feedback: Feedback) -> None:
+        """Give a verdict at the line: an operator's button, or a sensor's. It is in the spool when this returns.
+
+        DiskFullError: it is not, and has to be given again.
+        """
+        with self._more:
+            self._sequence += 1
+            event = Event(self.place.line, self._sequence, feedback)
+        self._settle((Spooled("verdict", feedback.prediction, self._clock.now(), msgspec.msgpack.encode(event)),))
+
     def observation(self, payload: Payload, at: float) -> Observation:
         """The next observation of this line, with an id that no other has."""
-        self._sequence += 1
+        with self._more:
+            self._sequence += 1
+            sequence = self._sequence
         return Observation(
-            id=f"{self.place.line}:{self._sequence}",
+            id=f"{self.place.line}:{sequence}",
             site=self.place.site,
             line=self.place.line,
             at=at,
@@ -122,102 +160,182 @@ class Agent:
     @property
     def waiting(self) -> int:
         """Events that are not yet acknowledged, and payloads that are not yet kept."""
-        return len(self._spool) + len(self._blobs)
+        state = self._spool.state()
+        return state.events + state.payloads + len(self._fresh)
+
+    def state(self) -> SpoolState:
+        """How full the spool is, and all that was ever dropped, by kind and reason."""
+        state = self._spool.state()
+        with self._more:
+            return msgspec.structs.replace(state, dropped=dict(Counter(state.dropped) + self._lost))
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Send what waits, for at most `timeout_s`; then stop."""
+        """Send what waits, for at most `timeout_s`; then stop. The spool stays open: it is its maker's."""
         deadline = time.monotonic() + timeout_s
         while self.waiting and time.monotonic() < deadline:
             time.sleep(0.01)
         self._closing.set()
+        self._events.set()
+        self._payloads.set()
         with self._more:
             self._more.notify_all()
-        for thread in self._threads[:2]:
+        for thread in self._threads[:3]:
             if thread.is_alive():
                 thread.join(timeout=1.0)
+        with suppress(StoreError):  # what could not be put is lost with this process, as far as it can tell
+            self._settle()
+
+    # into the spool
 
     def _spooled(self, prediction: Prediction, payload: Payload | None) -> None:
-        sequence = int(prediction.id.rsplit(":", 1)[1])
+        """Leave it for the thread that puts it into the spool: the line does not wait for a disk."""
+        name, sequence = prediction.id, int(prediction.id.rsplit(":", 1)[1])
+        kind: SpoolKind = "flagged" if prediction.outputs else "unflagged"
+        data = msgspec.msgpack.encode(Event(self.place.line, sequence, prediction))
+        items = [Spooled(kind, name, prediction.observation.at, data)]
+        if payload is not None:
+            with_it: SpoolKind = "flagged payload" if prediction.outputs else "unflagged payload"
+            blobs = (blob for blob in (payload.reference, payload.data) if blob is not None)
+            items += [Spooled(with_it, name, prediction.observation.at, blob) for blob in blobs]
         with self._more:
-            if len(self._spool) >= _SPOOL_MAX:
-                self._spool.popleft()
-                self.dropped += 1
-            self._spool.append(Event(self.place.line, sequence, prediction))
-            if payload is not None:
-                self._blobs.extend(blob for blob in (payload.reference, payload.data) if blob is not None)
-            while len(self._blobs) > _BLOBS_MAX:
-                self._blobs.popleft()
-                self.unkept += 1
+            self._fresh.extend(items)
+            self._fresh_bytes += sum(len(item.data) for item in items)
+            self._bound_fresh()
             self._more.notify_all()
 
-    def _send_all(self) -> None:
-        while self._anything(self._spool):
-            time.sleep(_LINGER_S)
-            if not self._send_once():
+    def _bound_fresh(self) -> None:
+        """The disk is slow or full: memory is bounded too, by the same rule."""
+        for kind in reversed(_KINDS[1:]):
+            if self._fresh_bytes <= _FRESH_BYTES_MAX:
+                return
+            for item in [item for item in self._fresh if item.kind == kind]:
+                if self._fresh_bytes <= _FRESH_BYTES_MAX:
+                    return
+                self._fresh.remove(item)
+                self._fresh_bytes -= len(item.data)
+                self._lost[f"{kind}: the disk is full or too slow"] += 1
+
+    def _settle_all(self) -> None:
+        while self._anything(lambda: bool(self._fresh)):
+            try:
+                self._settle()
+            except StoreError as error:
+                self.refused.append(str(error))
                 self._closing.wait(_RETRY_S)
+
+    def _settle(self, more: Sequence[Spooled] = ()) -> None:
+        """Put all that is fresh, and `more`, into the spool, in order. StoreError leaves what is fresh as it was, and
+        `more` out.
+        """
+        with self._settling:
+            with self._more:
+                items, self._fresh = list(self._fresh), deque()
+                size, self._fresh_bytes = self._fresh_bytes, 0
+                lost, self._lost = self._lost, Counter()
+            try:
+                self._spool.put([*items, *more], lost)
+            except StoreError:
+                with self._more:
+                    self._fresh.extendleft(reversed(items))
+                    self._fresh_bytes += size
+                    self._lost += lost
+                    self._bound_fresh()
+                raise
+        self._events.set()
+        self._payloads.set()
+
+    # out of the spool
+
+    def _send_all(self) -> None:
+        self._deliver_all(self._events, "events", self._send_once)
+
+    def _keep_all(self) -> None:
+        self._deliver_all(self._payloads, "payloads", self._keep_once)
+
+    def _deliver_all(self, told: threading.Event, what: _What, once: Callable[[], bool]) -> None:
+        """Deliver whenever something comes, until the agent closes."""
+        while not self._closing.is_set():
+            told.wait()
+            told.clear()
+            self._closing.wait(_LINGER_S)
+            while not self._closing.is_set() and self._has(what):
+                if not once():
+                    self._closing.wait(_RETRY_S)
+
+    def _has(self, what: _What) -> bool:
+        try:
+            return bool(self._spool.waiting(what, 1))
+        except StoreError as error:
+            self.refused.append(str(error))
+            return False
 
     def _send_once(self) -> bool:
         """Deliver what waits, in order, in one request; False if the hub could not take it now.
 
         Where the hub refuses something of it for good, each event goes alone, so that the others arrive.
         """
-        with self._more:
-            batch = [self._spool[k] for k in range(min(len(self._spool), _SEND_MAX))]
         try:
-            self._hub.send(batch)
-        except InputError:
-            return all(self._sent_alone(event) for event in batch)
+            batch = self._spool.waiting("events", _SEND_MAX)
+            if batch:
+                self._hub.send([_event(item) for item in batch])
+                self._spool.done(batch)
+        except (InputError, CorruptError):
+            return all(self._sent_alone(item) for item in batch)
         except HotloopError:
             return False
-        self._done(batch[-1])
         return True
 
-    def _sent_alone(self, event: Event) -> bool:
+    def _sent_alone(self, item: Spooled) -> bool:
+        lost: dict[str, int] = {}
         try:
-            self._hub.send([event])
+            self._hub.send([_event(item)])
         except InputError as error:  # it will never be taken: say so, and do not block the rest
             self.refused.append(str(error))
+            lost[f"{item.kind}: refused by the hub"] = 1
+        except CorruptError as error:
+            self.refused.append(str(error))
+            lost[f"{item.kind}: damaged on the disk"] = 1
         except HotloopError:
             return False
-        self._done(event)
-        return True
-
-    def _done(self, event: Event) -> None:
-        """Forget events up to this one. Go by number: a full spool may have dropped some of them meanwhile."""
-        with self._more:
-            while self._spool and self._spool[0].sequence <= event.sequence:
-                self._spool.popleft()
-
-    def _keep_all(self) -> None:
-        while self._anything(self._blobs):
-            if not self._keep_once():
-                self._closing.wait(_RETRY_S)
+        return self._delivered(item, lost)
 
     def _keep_once(self) -> bool:
         """Deliver the oldest payload, if its digest was not delivered before; False if the hub could not take it."""
-        with self._more:
-            blob = self._blobs[0]
-        name = digest(blob)
+        lost: dict[str, int] = {}
         try:
+            waiting = self._spool.waiting("payloads", 1)
+            if not waiting:
+                return True
+            name = digest(waiting[0].data)
             if name not in self._sent:
-                self._hub.put_blobs([blob])
+                self._hub.put_blobs([waiting[0].data])
         except InputError as error:
             self.refused.append(str(error))
+            lost[f"{waiting[0].kind}: refused by the hub"] = 1
         except HotloopError:
             return False
         self._sent[name] = None
         if len(self._sent) > _SENT_MAX:
             self._sent.popitem(last=False)
-        with self._more:
-            if self._blobs and self._blobs[0] is blob:
-                self._blobs.popleft()
+        return self._delivered(waiting[0], lost)
+
+    def _delivered(self, item: Spooled, lost: dict[str, int]) -> bool:
+        """Forget it, and count it if it was refused; False if the disk fails: it is sent again, which costs nothing."""
+        try:
+            if lost:
+                self._spool.put([], lost)
+            self._spool.done([item])
+        except StoreError:
+            return False
         return True
 
-    def _anything(self, queue: deque[Any]) -> bool:
-        """Wait until there is something to send; False when the agent closes."""
+    def _anything(self, ready: Callable[[], bool]) -> bool:
+        """Wait until there is something to put away; False when the agent closes."""
         with self._more:
-            self._more.wait_for(lambda: bool(queue) or self._closing.is_set())
+            self._more.wait_for(lambda: ready() or self._closing.is_set())
         return not self._closing.is_set()
+
+    # releases
 
     def _follow_all(self) -> None:
         while not self._closing.is_set():
@@ -257,3 +375,11 @@ class Agent:
         if self._unsaid is not None:
             self._hub.acknowledge([self._unsaid])
             self._unsaid = None
+
+
+def _event(item: Spooled) -> Event:
+    """The event that an item holds. CorruptError if it is not as it was put."""
+    try:
+        return msgspec.msgpack.decode(item.data, type=Event)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise CorruptError(f"{item.kind} {item.of} is damaged in the spool ({error}): it was given up") from error

@@ -151,6 +151,13 @@ class JoinConfig(Section, frozen=True):
     feedback_max: Positive = 64  # feedbacks on one prediction; more are kept in the log but not learned
 
 
+class EdgeConfig(Section, frozen=True):
+    """`[edge]`: the line's side (`hotloop edge`)."""
+
+    spool_bytes_max: Positive = 2 * 2**30  # of what waits for the hub; beyond it the cheapest is dropped and counted
+    spool_age_s_max: Annotated[float, Meta(gt=0)] = 7 * 86_400.0  # of what waits for the hub, verdicts apart
+
+
 class LoopConfig(Section, frozen=True):
     """The whole of `loop.toml`."""
 
@@ -167,6 +174,7 @@ class LoopConfig(Section, frozen=True):
     review: ReviewConfig = ReviewConfig()
     hub: HubConfig = HubConfig()
     store: StoreConfig = StoreConfig()
+    edge: EdgeConfig = EdgeConfig()
     tables: dict[str, dict[str, Any]] = {}  # the verticals' own tables: the core does not read them
     base: str = ""  # the folder of loop.toml, from which relative paths are seen
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from hotloop.types import (
     Change,
@@ -26,6 +26,8 @@ from hotloop.types import (
     Record,
     Release,
     Rows,
+    Spooled,
+    SpoolState,
 )
 
 
@@ -154,6 +156,37 @@ class Channel(Protocol):
 
     def close(self) -> None:
         """End every `follow` that waits."""
+        ...
+
+
+class Spool(Protocol):
+    """What a line has still to deliver, in order. Bounded: what it drops is counted, by kind and reason.
+
+    A verdict makes what it is about as dear as what was flagged: truth about nothing teaches nothing.
+    """
+
+    def put(self, items: Sequence[Spooled], lost: Mapping[str, int]) -> None:
+        """Keep the items; then drop what is too old or too much. `lost` counts what never got here. DiskFullError
+        leaves all as it was.
+
+        A payload whose bytes wait already is kept once.
+        """
+        ...
+
+    def waiting(self, what: Literal["events", "payloads"], limit: int) -> list[Spooled]:
+        """The oldest that wait, in the order in which they were put."""
+        ...
+
+    def done(self, items: Sequence[Spooled]) -> None:
+        """Forget what was delivered."""
+        ...
+
+    def state(self) -> SpoolState:
+        """How full it is, and what was dropped."""
+        ...
+
+    def close(self) -> None:
+        """Release it. What waits stays."""
         ...
 
 

@@ -295,6 +295,33 @@ class Event(msgspec.Struct, frozen=True):
     body: Body
 
 
+SpoolKind: TypeAlias = Literal["verdict", "flagged", "flagged payload", "unflagged", "unflagged payload"]
+
+
+class Spooled(msgspec.Struct, frozen=True):
+    """Something that a line has still to deliver: an event's msgpack, or a payload's bytes.
+
+    `kind` says how dear it is, dearest first (see `SpoolKind`): a spool that is full drops the cheapest kind, oldest
+    first, and never a verdict. `of`: the id of the prediction that it belongs to. `number`: given by the spool.
+    """
+
+    kind: SpoolKind
+    of: str
+    at: float
+    data: bytes
+    number: int = 0
+
+
+class SpoolState(msgspec.Struct, frozen=True):
+    """How full a spool is. `dropped`: how much was given up since the spool was made, by "kind: why"."""
+
+    events: int
+    payloads: int
+    size_bytes: int
+    oldest_at: float  # of what waits, by the line's clock; 0.0: nothing waits
+    dropped: dict[str, int]
+
+
 class Record(msgspec.Struct, frozen=True):
     """An event as the log keeps it: its offset (1, 2, 3, ...) and the hub's time when it was taken."""
 

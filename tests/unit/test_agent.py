@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import threading
 
+import msgspec
 import numpy as np
 import pytest
 
 from hotloop import agent as agent_module
 from hotloop.agent import Agent, Place
-from hotloop.errors import HubUnreachableError, InputError, KeyConflictError, NotFoundError, OverloadError
+from hotloop.config import EdgeConfig
+from hotloop.errors import (
+    DiskFullError,
+    HubUnreachableError,
+    InputError,
+    KeyConflictError,
+    NotFoundError,
+    OverloadError,
+)
+from hotloop.feedback import verdict
 from hotloop.predict import pack_head
+from hotloop.store.spool import DiskSpool, MemorySpool
 from hotloop.testing.clock import SimulatedClock
-from hotloop.types import Head, Model, Payload, digest
+from hotloop.types import Event, Head, Model, Payload, Spooled, digest
 from hotloop.verticals.vectors import Vectors, VectorsConfig
 
 LABELS = ("ok", "worn")
@@ -33,7 +44,7 @@ class MemoryHub:
         """Durable, once a key; the answer may be lost after that."""
         self.requests.append([event.sequence for event in events])
         for event in events:
-            if event.body.id in self.refuses:
+            if getattr(event.body, "id", None) in self.refuses:
                 raise InputError(f"{event.body.id} is not what a prediction looks like")
         before, after = self.fails.pop(0) if self.fails else (None, None)
         if before:
@@ -91,12 +102,20 @@ def model(version, rows=2):
 
 
 def sensed(line, count, *, keep=False):
-    return [line.sense(Payload(f"[{k}.0]".encode()), keep=keep) for k in range(count)]
+    found = [line.sense(Payload(f"[{k}.0]".encode()), keep=keep) for k in range(count)]
+    line._settle()
+    return found
+
+
+def bodies(line):
+    """What waits in the spool, as it was said."""
+    return [msgspec.msgpack.decode(item.data, type=Event).body for item in line._spool.waiting("events", 1000)]
 
 
 def test_a_piece_is_answered_before_anything_is_sent(line, hub):
     """The prediction is there at once, with its place and digest; the event waits."""
     found = line.sense(Payload(b"[2.0]"), keep=False)
+    line._settle()
     assert (found.observation.site, found.observation.line) == ("site-1", "line-1")
     assert found.observation.digest == digest(b"[2.0]")
     assert found.observation.at == line._clock.now()
@@ -123,7 +142,8 @@ def test_ids_rise_over_a_restart(line, hub):
 
 def kept(line):
     """Deliver all bytes that wait."""
-    while line._blobs:
+    line._settle()
+    while line._spool.state().payloads:
         assert line._keep_once()
 
 
@@ -132,7 +152,7 @@ def test_the_bytes_go_their_own_way(line, hub):
     line.sense(Payload(b"[1.0]", reference=b"template"))
     line.sense(Payload(b"[2.0]"))
     line.sense(Payload(b"[3.0]"), keep=False)
-    assert line.waiting == 6
+    assert line.waiting == 3 + 3
     kept(line)
     assert hub.blobs == [b"template", b"[1.0]", b"[2.0]"]
     assert line.waiting == 3
@@ -143,7 +163,7 @@ def test_bytes_that_were_delivered_are_not_sent_again(line, hub, monkeypatch):
     monkeypatch.setattr(agent_module, "_SENT_MAX", 2)
     for number in (1, 2, 1, 3, 1):
         line.sense(Payload(f"[{number}]".encode(), reference=b"template"))
-    kept(line)
+        kept(line)
     assert hub.blobs.count(b"template") == 3  # pushed out of so small a memory twice
     assert len(line._sent) == 2
     monkeypatch.setattr(agent_module, "_SENT_MAX", 100)
@@ -167,35 +187,38 @@ def test_bytes_are_delivered_again_after_an_error(line, hub):
     hub.put_blobs = failing
     line.sense(Payload(b"[1.0]"))
     line.sense(Payload(b"[2.0]"))
+    line._settle()
     assert not line._keep_once()
     kept(line)
     assert hub.blobs == [b"[2.0]"]
     assert list(line.refused) == ["too large"]
 
 
-def test_bytes_beyond_what_the_line_can_hold_are_counted(line, hub, monkeypatch):
-    """Pictures are large: the oldest are not kept, and that is counted; no event is lost by it."""
-    monkeypatch.setattr(agent_module, "_BLOBS_MAX", 3)
-    sensed(line, 8, keep=True)
-    assert (line.unkept, line.dropped, len(line._spool)) == (5, 0, 8)
-    kept(line)
-    assert hub.blobs == [b"[5.0]", b"[6.0]", b"[7.0]"]
+def spooled(size_bytes, hub, age_s=1e9):
+    """A line whose spool holds so much."""
+    vertical, clock = Vectors(VectorsConfig(labels=LABELS, columns=1), seed=0), SimulatedClock()
+    spool = MemorySpool(EdgeConfig(spool_bytes_max=size_bytes, spool_age_s_max=age_s), clock)
+    return Agent(Place("site-1", "line-1"), vertical, hub, clock, spool)
 
 
-def test_bytes_that_are_dropped_while_they_are_under_way_take_nothing_else(line, hub, monkeypatch):
-    """The queue overflows during a request: what came meanwhile still goes."""
-    monkeypatch.setattr(agent_module, "_BLOBS_MAX", 1)
+def test_bytes_that_are_dropped_while_they_are_under_way_take_nothing_else(hub):
+    """The spool overflows during a request: what came meanwhile still goes."""
+    line = spooled(600, hub)
     put = hub.put_blobs
 
     def overflowing(blobs):
         hub.put_blobs = put
-        line.sense(Payload(b"[9.0]"))
+        for number in range(8):
+            line.sense(Payload(f"[{number}.0]".encode()))
+        line._settle()
         return put(blobs)
 
     hub.put_blobs = overflowing
-    line.sense(Payload(b"[1.0]"))
+    line.sense(Payload(b"[9.0]"))
     kept(line)
-    assert hub.blobs == [b"[1.0]", b"[9.0]"]
+    assert hub.blobs[0] == b"[9.0]"
+    assert line.state().dropped["flagged payload: full"] > 0
+    assert line.state().payloads == 0
 
 
 def test_proposals_made_elsewhere_are_answered_too(line, hub):
@@ -272,7 +295,7 @@ def test_a_hub_that_goes_away_while_events_are_tried_singly_is_tried_again(line,
     hub.refuses = {said[0].id}
     hub.fails = [(None, None), (HubUnreachableError("away"), None)]
     assert not line._send_once()
-    assert [event.body for event in line._spool] == said[2:]
+    assert bodies(line) == said[2:]
     assert line._send_once()
     assert [event.body for event in hub.events.values()] == said[1:]
     assert len(line.refused) == 1
@@ -288,35 +311,115 @@ def test_what_was_refused_is_remembered_within_bounds(line, hub):
     assert line.refused[-1].startswith(said[-1].id)
 
 
-def test_a_full_spool_drops_the_oldest_and_counts_them(line, hub, monkeypatch):
+def test_a_full_spool_drops_the_oldest_and_counts_them(hub):
     """What is missing at the hub is exactly what was counted."""
-    monkeypatch.setattr(agent_module, "_SPOOL_MAX", 5)
+    line = spooled(1500, hub)
     said = sensed(line, 12)
-    assert (line.waiting, line.dropped) == (5, 7)
+    dropped = line.state().dropped["flagged: full"]
+    assert 0 < line.waiting < 12
+    assert dropped == 12 - line.waiting
     while line.waiting:
         assert line._send_once()
-    assert [event.body for event in hub.events.values()] == said[7:]
+    assert [event.body for event in hub.events.values()] == said[dropped:]
 
 
-def test_what_is_dropped_while_it_is_under_way_takes_nothing_else(line, hub, monkeypatch):
+def test_what_is_dropped_while_it_is_under_way_takes_nothing_else(hub):
     """The spool overflows during a request: what came meanwhile still goes out."""
-    monkeypatch.setattr(agent_module, "_SPOOL_MAX", 3)
+    line = spooled(1500, hub)
     sensed(line, 3)
     late = []
     send = hub.send
 
     def overflowing(events):
         hub.send = send
-        late.extend(sensed(line, 2))
+        late.extend(sensed(line, 6))
         return send(events)
 
     hub.send = overflowing
     assert line._send_once()
-    assert line.dropped == 2
-    assert len(line._spool) == 2
+    assert line.state().dropped["flagged: full"] > 0
+    while line.waiting:
+        assert line._send_once()
+    came = [event.body for event in hub.events.values()][3:]
+    assert 0 < len(came) < 6
+    assert came == late[-len(came) :]
+
+
+def test_a_verdict_at_the_line_goes_the_same_way(line, hub):
+    """In order behind what it is about, under a key of the line's; durable when `say` returns."""
+    piece = line.sense(Payload(b"[1.0]"), keep=False)
+    word = verdict(piece.id, [("worn", None)], "line-1")
+    line.say(word)
+    assert line._spool.state().events == 2
     assert line._send_once()
-    assert [event.body for event in hub.events.values()][-2:] == late
-    assert len(hub.events) == 5
+    assert [event.body for event in hub.events.values()] == [piece, word]
+
+
+class FullSpool(MemorySpool):
+    """A spool on a disk that is full while `full` is set."""
+
+    full = True
+
+    def put(self, items, lost):
+        if self.full:
+            raise DiskFullError("the disk is full: make room")
+        super().put(items, lost)
+
+
+def test_a_full_disk_stops_no_prediction_and_what_it_costs_is_counted(hub, monkeypatch):
+    """Memory is bounded by the same rule; a verdict is refused at once, and a line that is closed loses no more."""
+    vertical, clock = Vectors(VectorsConfig(labels=LABELS, columns=1), seed=0), SimulatedClock()
+    line = Agent(Place("site-1", "line-1"), vertical, hub, clock, FullSpool(EdgeConfig(), clock))
+    monkeypatch.setattr(agent_module, "_FRESH_BYTES_MAX", 1000)
+    said = [line.sense(Payload(f"[{number}.0]".encode())) for number in range(9)]
+    with pytest.raises(DiskFullError, match="make room"):
+        line.say(verdict(said[-1].id, [("worn", None)], "line-1"))
+    with pytest.raises(DiskFullError):
+        line._settle()
+    dropped = line.state().dropped
+    assert set(dropped) == {f"{kind}: the disk is full or too slow" for kind in ("flagged payload", "flagged")}
+    line._spool.full = False
+    line._settle()
+    assert line.state().dropped == line._spool.state().dropped == dropped
+    while line._spool.state().events:
+        assert line._send_once()
+    assert [event.body for event in hub.events.values()] == said[dropped["flagged: the disk is full or too slow"] :]
+
+
+def test_what_the_hub_refuses_is_counted(line, hub):
+    """With the rest of what did not arrive."""
+    said = sensed(line, 2)
+    hub.refuses = {said[0].id}
+    assert line._send_once()
+    assert line.state().dropped == {"flagged: refused by the hub": 1}
+
+
+def test_what_is_damaged_in_the_spool_is_given_up_and_counted(line, hub):
+    """It blocks nothing."""
+    line._spool.put([Spooled("flagged", "x", line._clock.now(), b"rot")], {})
+    said = sensed(line, 1)
+    assert line._send_once()
+    assert [event.body for event in hub.events.values()] == said
+    assert line.state().dropped == {"flagged: damaged on the disk": 1}
+    assert "damaged" in line.refused[-1]
+
+
+def test_a_restart_delivers_what_an_earlier_run_left(hub, tmp_path):
+    """In order, before what is new; nothing twice."""
+    vertical, clock = Vectors(VectorsConfig(labels=LABELS, columns=1), seed=0), SimulatedClock()
+    said = []
+    for _ in range(3):
+        spool = DiskSpool(tmp_path / "spool.sqlite", EdgeConfig(), clock)
+        line = Agent(Place("site-1", "line-1"), vertical, hub, clock, spool)
+        said += sensed(line, 4)
+        clock.advance(1.0)
+        spool.close()
+    spool = DiskSpool(tmp_path / "spool.sqlite", EdgeConfig(), clock)
+    line = Agent(Place("site-1", "line-1"), vertical, hub, clock, spool)
+    while line.waiting:
+        assert line._send_once()
+    assert [event.body for event in hub.events.values()] == said
+    spool.close()
 
 
 def test_an_acknowledgement_that_was_not_heard_is_said_again(line, hub):
@@ -386,7 +489,7 @@ def test_its_threads_send_and_end(line, hub, monkeypatch):
     line.close()
     assert line.waiting == 0
     assert (len(hub.events), len(hub.blobs)) == (len(said), 3)
-    assert not any(thread.is_alive() for thread in line._threads[:2])
+    assert not any(thread.is_alive() for thread in line._threads[:3])
 
 
 def test_an_agent_that_was_never_started_can_be_closed(line):
@@ -424,8 +527,6 @@ class Lensed(Vectors):
 
 def lensed(version, lens):
     """A model on a lens."""
-    import msgspec
-
     return msgspec.structs.replace(model(version), backbone=digest(lens))
 
 
