@@ -141,7 +141,7 @@ class Agent:
         with self._more:
             self._sequence += 1
             event = Event(self.place.line, self._sequence, feedback)
-        self._settle((Spooled("verdict", feedback.prediction, self._clock.now(), msgspec.msgpack.encode(event)),))
+        self.settle((Spooled("verdict", feedback.prediction, self._clock.now(), msgspec.msgpack.encode(event)),))
 
     def observation(self, payload: Payload, at: float) -> Observation:
         """The next observation of this line, with an id that no other has."""
@@ -183,7 +183,7 @@ class Agent:
             if thread.is_alive():
                 thread.join(timeout=1.0)
         with suppress(StoreError):  # what could not be put is lost with this process, as far as it can tell
-            self._settle()
+            self.settle()
 
     # into the spool
 
@@ -218,12 +218,12 @@ class Agent:
     def _settle_all(self) -> None:
         while self._anything(lambda: bool(self._fresh)):
             try:
-                self._settle()
+                self.settle()
             except StoreError as error:
                 self.refused.append(str(error))
                 self._closing.wait(_RETRY_S)
 
-    def _settle(self, more: Sequence[Spooled] = ()) -> None:
+    def settle(self, more: Sequence[Spooled] = ()) -> None:
         """Put all that is fresh, and `more`, into the spool, in order. StoreError leaves what is fresh as it was, and
         `more` out.
         """
@@ -247,7 +247,7 @@ class Agent:
     # out of the spool
 
     def _send_all(self) -> None:
-        self._deliver_all(self._events, "events", self._send_once)
+        self._deliver_all(self._events, "events", self.send_once)
 
     def _keep_all(self) -> None:
         self._deliver_all(self._payloads, "payloads", self._keep_once)
@@ -269,7 +269,7 @@ class Agent:
             self.refused.append(str(error))
             return False
 
-    def _send_once(self) -> bool:
+    def send_once(self) -> bool:
         """Deliver what waits, in order, in one request; False if the hub could not take it now.
 
         Where the hub refuses something of it for good, each event goes alone, so that the others arrive.

@@ -21,9 +21,10 @@ from unittest import mock
 
 import msgspec
 
-from hotloop import gate
+from hotloop import agent, gate
 from hotloop.adapters.hub_client import HubClient
-from hotloop.config import HubConfig
+from hotloop.agent import Agent
+from hotloop.config import EdgeConfig, HubConfig
 from hotloop.errors import ConfigError, HubUnreachableError, InputError
 from hotloop.feedback import trust
 from hotloop.gate.sealed import Sealed
@@ -34,11 +35,15 @@ from hotloop.learn import Sums
 from hotloop.lineage import Lineage
 from hotloop.sense import images
 from hotloop.store import format as form
+from hotloop.store import spool
+from hotloop.store.spool import DiskSpool
 from hotloop.store.verify import Scan
 from hotloop.store.writer import Writer
 from hotloop.testing.full_disk import check_failing_calls
+from hotloop.testing.offline_line import check_offline_day
 from hotloop.testing.power import check_power_cuts
 from hotloop.testing.rot import check_bit_rot
+from hotloop.testing.spool_power import check_spool_cuts
 from hotloop.types import Event
 
 
@@ -216,6 +221,31 @@ def unmapped() -> Iterator[None]:
         yield
 
 
+def spool_cuts(_: Path) -> None:
+    """Row 6: power cuts under the spool."""
+    check_spool_cuts(400, seed=2)
+
+
+def offline_day(folder: Path) -> None:
+    """Row 6: a spool too small for some hours, and then for their age."""
+    for name, limits in (
+        ("all", EdgeConfig()),
+        ("small", EdgeConfig(spool_bytes_max=60_000)),
+        ("young", EdgeConfig(spool_age_s_max=7_200.0)),
+    ):
+        check_offline_day(folder / name, events=1_000, restarts=5, limits=limits)
+
+
+def new_keys() -> AbstractContextManager[object]:
+    """A key that is made when an event is sent, not before."""
+    return edited(
+        agent,
+        "_event",
+        "type=Event)",
+        "type=Event).__class__(str(id(item)), id(item), msgspec.msgpack.decode(item.data, type=Event).body)",
+    )
+
+
 SABOTAGES: list[Sabotage] = [
     Sabotage(1, "never sync", lambda: mock.patch.object(form, "SYNCHRONOUS", "OFF"), power),
     Sabotage(1, "acknowledge before the sync", lambda: mock.patch.object(form, "SYNCHRONOUS", "NORMAL"), power),
@@ -257,6 +287,26 @@ SABOTAGES: list[Sabotage] = [
         lambda: edited(form, "store_error", "isinstance(error, apsw.FullError)", "False"),
         full,
     ),
+    Sabotage(
+        6,
+        "never sync the spool",
+        lambda: edited(spool, "_prepare", '"synchronous", "FULL"', '"synchronous", "OFF"'),
+        spool_cuts,
+    ),
+    Sabotage(6, "drop verdicts too", lambda: edited(DiskSpool, "_drop_old", "kind > 0 AND ", ""), offline_day),
+    Sabotage(
+        6,
+        "drop without counting",
+        lambda: edited(DiskSpool, "_drop_surplus", 'self._count({f"{KINDS[kind]}: full": 1})', "pass"),
+        offline_day,
+    ),
+    Sabotage(
+        6,
+        "forget before it is acknowledged",
+        lambda: edited(Agent, "send_once", "self._hub.send(", "self._spool.done(batch); self._hub.send("),
+        offline_day,
+    ),
+    Sabotage(6, "make a new key at each start", new_keys, offline_day),
     Sabotage(
         7,
         "compare what the clocks said",

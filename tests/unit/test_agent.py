@@ -103,7 +103,7 @@ def model(version, rows=2):
 
 def sensed(line, count, *, keep=False):
     found = [line.sense(Payload(f"[{k}.0]".encode()), keep=keep) for k in range(count)]
-    line._settle()
+    line.settle()
     return found
 
 
@@ -115,7 +115,7 @@ def bodies(line):
 def test_a_piece_is_answered_before_anything_is_sent(line, hub):
     """The prediction is there at once, with its place and digest; the event waits."""
     found = line.sense(Payload(b"[2.0]"), keep=False)
-    line._settle()
+    line.settle()
     assert (found.observation.site, found.observation.line) == ("site-1", "line-1")
     assert found.observation.digest == digest(b"[2.0]")
     assert found.observation.at == line._clock.now()
@@ -125,7 +125,7 @@ def test_a_piece_is_answered_before_anything_is_sent(line, hub):
 def test_ids_rise_and_are_the_keys(line, hub):
     """The id is made of line and sequence, before the first send."""
     said = sensed(line, 3)
-    assert line._send_once()
+    assert line.send_once()
     numbers = [int(one.id.removeprefix("line-1:")) for one in said]
     assert numbers == sorted(set(numbers))
     assert [key for key in hub.events] == [("line-1", number) for number in numbers]
@@ -142,7 +142,7 @@ def test_ids_rise_over_a_restart(line, hub):
 
 def kept(line):
     """Deliver all bytes that wait."""
-    line._settle()
+    line.settle()
     while line._spool.state().payloads:
         assert line._keep_once()
 
@@ -187,7 +187,7 @@ def test_bytes_are_delivered_again_after_an_error(line, hub):
     hub.put_blobs = failing
     line.sense(Payload(b"[1.0]"))
     line.sense(Payload(b"[2.0]"))
-    line._settle()
+    line.settle()
     assert not line._keep_once()
     kept(line)
     assert hub.blobs == [b"[2.0]"]
@@ -210,7 +210,7 @@ def test_bytes_that_are_dropped_while_they_are_under_way_take_nothing_else(hub):
         hub.put_blobs = put
         for number in range(8):
             line.sense(Payload(f"[{number}.0]".encode()))
-        line._settle()
+        line.settle()
         return put(blobs)
 
     hub.put_blobs = overflowing
@@ -226,7 +226,7 @@ def test_proposals_made_elsewhere_are_answered_too(line, hub):
     own = line.predictor.vertical
     found = line.answer(own.propose(Payload(b"[4.0]")), Payload(b"[4.0]"))
     assert found.outputs == line.sense(Payload(b"[4.0]"), keep=False).outputs
-    assert line._send_once()
+    assert line.send_once()
     assert hub.blobs == []
 
 
@@ -242,7 +242,7 @@ def test_what_could_not_be_delivered_is_sent_again_as_it_was(line, hub):
     said = sensed(line, 3)
     away = HubUnreachableError("away")
     hub.fails = [(away, None), (None, away), (OverloadError("busy"), None)]
-    assert [line._send_once() for _ in range(4)] == [False, False, False, True]
+    assert [line.send_once() for _ in range(4)] == [False, False, False, True]
     assert hub.requests[0] == hub.requests[1] == hub.requests[2] == hub.requests[3]
     assert [event.body for event in hub.events.values()] == said
     assert line.waiting == 0
@@ -252,9 +252,9 @@ def test_while_the_hub_is_away_the_line_goes_on(line, hub):
     """It predicts and spools; what came meanwhile goes with the next request."""
     hub.fails = [(HubUnreachableError("away"), None)]
     sensed(line, 2)
-    assert not line._send_once()
+    assert not line.send_once()
     sensed(line, 2)
-    assert line._send_once()
+    assert line.send_once()
     assert len(hub.events) == 4
 
 
@@ -263,7 +263,7 @@ def test_a_request_is_bounded(line, hub, monkeypatch):
     monkeypatch.setattr(agent_module, "_SEND_MAX", 4)
     said = sensed(line, 10)
     while line.waiting:
-        assert line._send_once()
+        assert line.send_once()
     assert [len(request) for request in hub.requests] == [4, 4, 2]
     assert [event.body for event in hub.events.values()] == said
 
@@ -272,7 +272,7 @@ def test_a_refused_event_does_not_block_or_take_others_with_it(line, hub):
     """It is told in the hub's words; all others arrive."""
     said = sensed(line, 5)
     hub.refuses = {said[1].id, said[3].id}
-    assert line._send_once()
+    assert line.send_once()
     assert [event.body.id for event in hub.events.values()] == [said[k].id for k in (0, 2, 4)]
     assert [text.split()[0] for text in line.refused] == [said[1].id, said[3].id]
     assert line.waiting == 0
@@ -282,10 +282,10 @@ def test_a_key_that_was_used_for_another_event_does_not_block(line, hub):
     """After a clock that was set far back, say: it is told, the rest goes on."""
     hub.fails = [(KeyConflictError("used before"), None)] * 2
     sensed(line, 1)
-    assert line._send_once()
+    assert line.send_once()
     assert list(line.refused) == ["used before"]
     sensed(line, 1)
-    assert line._send_once()
+    assert line.send_once()
     assert len(hub.events) == 1
 
 
@@ -294,9 +294,9 @@ def test_a_hub_that_goes_away_while_events_are_tried_singly_is_tried_again(line,
     said = sensed(line, 3)
     hub.refuses = {said[0].id}
     hub.fails = [(None, None), (HubUnreachableError("away"), None)]
-    assert not line._send_once()
+    assert not line.send_once()
     assert bodies(line) == said[2:]
-    assert line._send_once()
+    assert line.send_once()
     assert [event.body for event in hub.events.values()] == said[1:]
     assert len(line.refused) == 1
 
@@ -306,7 +306,7 @@ def test_what_was_refused_is_remembered_within_bounds(line, hub):
     said = sensed(line, 150)
     hub.refuses = {one.id for one in said}
     while line.waiting:
-        assert line._send_once()
+        assert line.send_once()
     assert len(line.refused) == 100
     assert line.refused[-1].startswith(said[-1].id)
 
@@ -319,7 +319,7 @@ def test_a_full_spool_drops_the_oldest_and_counts_them(hub):
     assert 0 < line.waiting < 12
     assert dropped == 12 - line.waiting
     while line.waiting:
-        assert line._send_once()
+        assert line.send_once()
     assert [event.body for event in hub.events.values()] == said[dropped:]
 
 
@@ -336,10 +336,10 @@ def test_what_is_dropped_while_it_is_under_way_takes_nothing_else(hub):
         return send(events)
 
     hub.send = overflowing
-    assert line._send_once()
+    assert line.send_once()
     assert line.state().dropped["flagged: full"] > 0
     while line.waiting:
-        assert line._send_once()
+        assert line.send_once()
     came = [event.body for event in hub.events.values()][3:]
     assert 0 < len(came) < 6
     assert came == late[-len(came) :]
@@ -351,7 +351,7 @@ def test_a_verdict_at_the_line_goes_the_same_way(line, hub):
     word = verdict(piece.id, [("worn", None)], "line-1")
     line.say(word)
     assert line._spool.state().events == 2
-    assert line._send_once()
+    assert line.send_once()
     assert [event.body for event in hub.events.values()] == [piece, word]
 
 
@@ -375,14 +375,14 @@ def test_a_full_disk_stops_no_prediction_and_what_it_costs_is_counted(hub, monke
     with pytest.raises(DiskFullError, match="make room"):
         line.say(verdict(said[-1].id, [("worn", None)], "line-1"))
     with pytest.raises(DiskFullError):
-        line._settle()
+        line.settle()
     dropped = line.state().dropped
     assert set(dropped) == {f"{kind}: the disk is full or too slow" for kind in ("flagged payload", "flagged")}
     line._spool.full = False
-    line._settle()
+    line.settle()
     assert line.state().dropped == line._spool.state().dropped == dropped
     while line._spool.state().events:
-        assert line._send_once()
+        assert line.send_once()
     assert [event.body for event in hub.events.values()] == said[dropped["flagged: the disk is full or too slow"] :]
 
 
@@ -390,7 +390,7 @@ def test_what_the_hub_refuses_is_counted(line, hub):
     """With the rest of what did not arrive."""
     said = sensed(line, 2)
     hub.refuses = {said[0].id}
-    assert line._send_once()
+    assert line.send_once()
     assert line.state().dropped == {"flagged: refused by the hub": 1}
 
 
@@ -398,7 +398,7 @@ def test_what_is_damaged_in_the_spool_is_given_up_and_counted(line, hub):
     """It blocks nothing."""
     line._spool.put([Spooled("flagged", "x", line._clock.now(), b"rot")], {})
     said = sensed(line, 1)
-    assert line._send_once()
+    assert line.send_once()
     assert [event.body for event in hub.events.values()] == said
     assert line.state().dropped == {"flagged: damaged on the disk": 1}
     assert "damaged" in line.refused[-1]
@@ -417,7 +417,7 @@ def test_a_restart_delivers_what_an_earlier_run_left(hub, tmp_path):
     spool = DiskSpool(tmp_path / "spool.sqlite", EdgeConfig(), clock)
     line = Agent(Place("site-1", "line-1"), vertical, hub, clock, spool)
     while line.waiting:
-        assert line._send_once()
+        assert line.send_once()
     assert [event.body for event in hub.events.values()] == said
     spool.close()
 
