@@ -105,6 +105,8 @@ class RolloutConfig(Section, frozen=True):
     interval_s: Seconds = 0.01  # least time between two reflex releases
     retained_models: Positive = 256  # reflex heads kept whole; older ones are rebuilt from the log
     checkpoint_examples: Positive = 200  # least verified pieces between two states that one can go back to
+    timestamp_days: Annotated[float, Meta(gt=0)] = 7.0  # a line that hears nothing newer installs nothing after that
+    signed_days: Annotated[float, Meta(gt=0)] = 365.0  # for which a release's own metadata holds
     watch_tolerance: Share = 0.0  # mean loss by which a release may be worse than the model before it
     watch_alpha: Annotated[float, Meta(gt=0, lt=1)] = (
         0.05  # chance that a release that is not worse is ever rolled back

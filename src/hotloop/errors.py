@@ -19,6 +19,8 @@
     │   ├── CorruptError            bytes are not what was written; names the place
     │   └── NewerFormatError        written by a newer hotloop
     ├── ModelError                  a model file, or a head that does not fit
+    │   ├── UntrustedReleaseError   its signatures, versions, times or digests are not in order; says which
+    │   └── UnhealthyReleaseError   it was tried on this device and did not do well; says how
     ├── UpdateRefusedError          the gate, with its reason
     └── ServiceError                the hub as a process
         ├── PortInUseError
@@ -117,6 +119,24 @@ class NewerFormatError(StoreError):
 
 class ModelError(HotloopError):
     """A model cannot be loaded, or does not fit the loop it is for."""
+
+
+class UntrustedReleaseError(ModelError):
+    """A release is not what the hub's keys vouch for; the line stays with what it has.
+
+    `attack`: "unsigned", "expired", "older" (than one that was seen), "mixed" (of several releases), "endless" (longer
+    than it may be), "damaged" (no metadata at all), or "missing" (a part did not come).
+    """
+
+    def __init__(self, message: str, *, attack: str = "damaged") -> None:
+        super().__init__(message)
+        self.attack = attack
+
+
+class UnhealthyReleaseError(ModelError):
+    """A release was tried on this device's own recent payloads and crashed, hung, answered no numbers, was too slow
+    or disagreed too much; the line went back to what it had.
+    """
 
 
 class UpdateRefusedError(HotloopError):

@@ -236,7 +236,7 @@ def offline_day(folder: Path) -> None:
         check_offline_day(folder / name, events=1_000, restarts=5, limits=limits)
 
 
-def new_keys() -> AbstractContextManager[object]:
+def keys_at_sending() -> AbstractContextManager[object]:
     """A key that is made when an event is sent, not before."""
     return edited(
         agent,
@@ -306,7 +306,7 @@ SABOTAGES: list[Sabotage] = [
         lambda: edited(Agent, "send_once", "self._hub.send(", "self._spool.done(batch); self._hub.send("),
         offline_day,
     ),
-    Sabotage(6, "make a new key at each start", new_keys, offline_day),
+    Sabotage(6, "make a new key at each start", keys_at_sending, offline_day),
     Sabotage(
         7,
         "compare what the clocks said",
