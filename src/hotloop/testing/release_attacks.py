@@ -60,8 +60,6 @@ class Attacker:
         config = RolloutConfig()
         self.hub = Signer(self.folder / "hub", config, self.clock, lambda _: BUNDLE)
         self.evil = Signer(self.folder / "evil", config, self.clock, lambda _: BUNDLE)
-        gone = RolloutConfig(timestamp_days=1e-9, signed_days=1e-9)
-        self.past = Signer(self.folder / "hub", gone, SimulatedClock(self.clock.now() - 86_400.0), lambda _: BUNDLE)
         self.version = 0
         self.served: dict[str, bytes] = {}
         self.check = ReleaseCheck(self.folder / "line", first_root(self.folder / "hub"), self.file)
@@ -133,7 +131,8 @@ def _unsigned(who: Attacker) -> SignedRelease:
 def _expired(who: Attacker) -> SignedRelease:
     """The hub's own, but of yesterday, and valid for a second: a line must not be kept on it for ever."""
     who.version += 1
-    return who.past.sign(model(who.version))
+    short, yesterday = RolloutConfig(timestamp_days=1e-9, signed_days=1e-9), SimulatedClock(who.clock.now() - 86_400.0)
+    return Signer(who.folder / "hub", short, yesterday, lambda _: BUNDLE).sign(model(who.version))
 
 
 def _older(who: Attacker) -> SignedRelease:
