@@ -17,11 +17,13 @@ from typing import Literal, Protocol, TypeAlias, get_args
 import msgspec
 
 from hotloop.config import EdgeConfig
+from hotloop.edge.device import Device
 from hotloop.errors import CorruptError, HotloopError, InputError, ModelError, StoreError
 from hotloop.ports import Clock, Refreshable, Spool, Vertical
-from hotloop.predict import Predictor
+from hotloop.predict import Current, Predictor
 from hotloop.store.spool import MemorySpool
 from hotloop.types import (
+    Declined,
     Event,
     Feedback,
     Live,
@@ -43,6 +45,7 @@ _REFUSED_MAX = 100
 _LINGER_S = 0.01  # how long an event may wait for others to share its request
 _BACKBONES_MAX = 3  # at hand, so that a way back needs no network
 _SENT_MAX = 10_000  # digests remembered as delivered: a template is sent once, not with each piece
+_TICK_S = 1.0  # at least so often what is due on the device's disk is written
 _RETRY_S = 0.5  # how long a hub that failed, or ended a stream, is left alone
 _What: TypeAlias = Literal["events", "payloads"]
 _KINDS: tuple[SpoolKind, ...] = get_args(SpoolKind)
@@ -83,13 +86,24 @@ class Place:
 class Agent:
     """One line's predictor, spool and follower."""
 
-    def __init__(self, place: Place, vertical: Vertical, hub: Hub, clock: Clock, spool: Spool | None = None) -> None:
-        """Without a `spool` what waits is in memory, and gone with the process."""
+    def __init__(
+        self,
+        place: Place,
+        vertical: Vertical,
+        hub: Hub,
+        clock: Clock,
+        spool: Spool | None = None,
+        device: Device | None = None,
+    ) -> None:
+        """Without a `spool` what waits is in memory, and gone with the process; without a `device` every release that
+        fits answers, and none is kept over a restart.
+        """
         self.place = place
         self.predictor = Predictor(vertical)
         self.refused: deque[str] = deque(maxlen=_REFUSED_MAX)  # the last that the hub would not take, in its words
         self._hub = hub
         self._clock = clock
+        self._device = device
         # Rises over restarts even if the counter is lost: microseconds, more than events can come in one.
         self._sequence = int(clock.now() * 1e6)
         self._spool = spool or MemorySpool(_MEMORY, clock)
@@ -98,6 +112,8 @@ class Agent:
         self._lost: Counter[str] = Counter()  # dropped, and not counted by the spool yet
         self._settling = threading.Lock()
         self._sent: OrderedDict[str, None] = OrderedDict()
+        self._former: Current | None = None  # what answered before, until what answers has proven itself
+        self._seen = 0  # the newest version that was offered
         self._unsaid: Live | None = None  # what answers now, while the hub has not been told
         self._backbones: OrderedDict[str, Vertical] = OrderedDict({vertical.backbone: vertical})  # those at hand
         self._more = threading.Condition()
@@ -112,7 +128,9 @@ class Agent:
         ]
 
     def start(self) -> None:
-        """Begin to send and to follow. What an earlier run left in the spool goes first."""
+        """Begin to send and to follow, with what answered last. What an earlier run left in the spool goes first."""
+        if self._device is not None:
+            self._answer_as_before(self._device)
         self._events.set()
         self._payloads.set()
         for thread in self._threads:
@@ -120,10 +138,23 @@ class Agent:
 
     def sense(self, payload: Payload, *, keep: bool = True) -> Prediction:
         """Predict now; send later. `keep`: the payload's bytes go to the lake too."""
-        at = self._clock.now()
-        observation = self.observation(payload, at)
-        prediction = self.predictor.predict(observation.id, observation, payload, self._clock.now)
+        observation = self.observation(payload, self._clock.now())
+        prediction = self._predicted(observation, payload)
         self._spooled(prediction, payload if keep else None)
+        return prediction
+
+    def _predicted(self, observation: Observation, payload: Payload) -> Prediction:
+        """Answer; where that fails, or has become too slow since a release, go back to what answered before it."""
+        began = self._clock.monotonic()
+        try:
+            prediction = self.predictor.predict(observation.id, observation, payload, self._clock.now)
+        except ModelError as error:
+            found = self._by_the_former(observation, payload, str(error))
+            if found is None:
+                raise
+            return found
+        if self._device is not None and (why := self._device.saw(payload, self._clock.monotonic() - began)):
+            self._go_back(why)
         return prediction
 
     def answer(self, proposals: Proposals, payload: Payload) -> Prediction:
@@ -216,9 +247,14 @@ class Agent:
                 self._lost[f"{kind}: the disk is full or too slow"] += 1
 
     def _settle_all(self) -> None:
-        while self._anything(lambda: bool(self._fresh)):
+        while not self._closing.is_set():
+            with self._more:
+                self._more.wait_for(lambda: self._fresh or self._closing.is_set(), timeout=_TICK_S)
             try:
-                self.settle()
+                if self._fresh:
+                    self.settle()
+                if self._device is not None:
+                    self._device.tick()
             except StoreError as error:
                 self.refused.append(str(error))
                 self._closing.wait(_RETRY_S)
@@ -329,12 +365,6 @@ class Agent:
             return False
         return True
 
-    def _anything(self, ready: Callable[[], bool]) -> bool:
-        """Wait until there is something to put away; False when the agent closes."""
-        with self._more:
-            self._more.wait_for(lambda: ready() or self._closing.is_set())
-        return not self._closing.is_set()
-
     # releases
 
     def _follow_all(self) -> None:
@@ -346,29 +376,109 @@ class Agent:
         """Answer with each newer model until the hub ends the stream, or fails."""
         with suppress(HotloopError):
             self._say_live()
-            for model in self._hub.follow(self.place.line, self.predictor.version):
+            for model in self._hub.follow(self.place.line, max(self._seen, self.predictor.version)):
                 self._install(model)
                 if self._closing.is_set():
                     return
 
     def _install(self, model: Model) -> None:
+        """Answer with a model, if it is newer, fits, and does well on this device; else decline it."""
+        before, self._seen = self.predictor.current, max(self._seen, model.version)
+        if model.version <= before.version:
+            return
         try:
-            if self.predictor.install(model, self._on_backbone(model.backbone)):
-                self._unsaid = Live(line=self.place.line, version=model.version, at=self._clock.now())
+            vertical, bundle = self._on_backbone(model)
+            candidate = self.predictor.fitted(model, vertical)
+            if self._device is not None:
+                self._device.admit(candidate, model, bundle, before)
         except ModelError as error:
-            self.refused.append(str(error))
+            self.decline(model.version, str(error))
+        else:
+            self._has_backbone(vertical)
+            self._former = before
+            self.predictor.swap(candidate)
+            self._unsaid = Live(line=self.place.line, version=model.version, at=self._clock.now())
+            self._kept(model, bundle)
         self._say_live()
 
-    def _on_backbone(self, backbone: str) -> Vertical:
-        """The vertical on a backbone: one at hand, or made of the hub's bundle. The line predicts on while it comes."""
-        known = self._backbones.get(backbone)
+    def _kept(self, model: Model, bundle: bytes) -> None:
+        if self._device is None:
+            return
+        try:
+            self._device.keep(model, bundle)
+        except StoreError as error:  # it answers; after a restart an older one does, until the hub is heard again
+            self.refused.append(str(error))
+
+    def decline(self, version: int, reason: str) -> None:
+        """Tell the hub that a release does not answer here, and why. It goes with what else is sent."""
+        stays, at = self.predictor.version, self._clock.now()
+        self.refused.append(reason)
+        body = Declined(line=self.place.line, version=version, stays=stays, reason=reason, at=at)
+        with self._more:
+            self._sequence += 1
+            data = msgspec.msgpack.encode(Event(self.place.line, self._sequence, body))
+            self._fresh.append(Spooled("verdict", "", at, data))
+            self._fresh_bytes += len(data)
+            self._more.notify_all()
+
+    def _by_the_former(self, observation: Observation, payload: Payload, error: str) -> Prediction | None:
+        """Where a young release fails on a payload and the one before it does not: go back. None: it is the payload."""
+        former = self._former
+        if former is None or self._device is None or self._device.proven:
+            return None
+        try:
+            proposals = former.vertical.propose(payload)
+            found = self.predictor.answer(observation.id, observation, proposals, self._clock.now(), former)
+        except ModelError:
+            return None
+        self._go_back(f"it failed: {error}")
+        return found
+
+    def _go_back(self, reason: str) -> bool:
+        """Answer with what did before the last release; False if that is not at hand."""
+        with self._more:
+            former, self._former = self._former, None
+            bad = self.predictor.version
+            if former is None:
+                return False
+            self.predictor.swap(former)
+            self._unsaid = None
+        if self._device is not None:
+            self._device.went_back()
+        self.decline(bad, f"version {bad} answered and was taken back: {reason}")
+        return True
+
+    def _answer_as_before(self, device: Device) -> None:
+        """The release that answered when this device was switched off; the start model if there is none that fits."""
+        try:
+            found = device.start()
+            if found is None:
+                return
+            vertical = self.predictor.vertical
+            if found.bundle and isinstance(vertical, Refreshable):
+                vertical = vertical.revived(found.bundle)
+            self.predictor.swap(self.predictor.fitted(found.model, vertical))
+            self._has_backbone(vertical)
+            self._unsaid = Live(line=self.place.line, version=found.model.version, at=self._clock.now())
+        except (ModelError, StoreError) as error:
+            self.refused.append(f"what answered last cannot answer now: {error}")
+
+    def _on_backbone(self, model: Model) -> tuple[Vertical, bytes]:
+        """The vertical on a model's backbone: one at hand, or made of the hub's bundle, which is given too. The line
+        predicts on while it comes.
+        """
+        known = self._backbones.get(model.backbone)
         vertical = known or self.predictor.vertical
-        if known is None and isinstance(vertical, Refreshable):
-            vertical = vertical.revived(self._hub.get_blob(backbone))
-            self._backbones[backbone] = vertical
-            if len(self._backbones) > _BACKBONES_MAX:
-                self._backbones.popitem(last=False)
-        return vertical
+        if known is not None or not isinstance(vertical, Refreshable):
+            return vertical, b""
+        bundle = self._hub.get_blob(model.backbone)
+        return vertical.revived(bundle), bundle
+
+    def _has_backbone(self, vertical: Vertical) -> None:
+        """Keep a backbone that answers at hand."""
+        self._backbones[vertical.backbone] = vertical
+        if len(self._backbones) > _BACKBONES_MAX:
+            self._backbones.popitem(last=False)
 
     def _say_live(self) -> None:
         """Acknowledge what answers now; what the hub could not take is said again before the next model comes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import logging
+import os
 import signal
 import sys
 import threading
@@ -22,7 +23,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from hotloop.config import LoopConfig, load
+from hotloop.config import LoopConfig, check_name, load
 from hotloop.errors import ConfigError, HotloopError, NotFoundError
 from hotloop.types import Command, Selection
 
@@ -126,6 +127,49 @@ def _say_up(address: str, config: LoopConfig) -> None:
     )
     for line in lines:  # not wrapped: an address or a path is there to be copied
         out.print(line, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def edge(
+    path: LoopFile = Path("loop.toml"),
+    hub: Annotated[str, typer.Option("--hub", help="The hub's address, such as http://127.0.0.1:8420.")] = "",
+    line: Annotated[str, typer.Option("--line", help="Which line this is.")] = "",
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", help="Holds this line's token; else it is in HOTLOOP_TOKEN.")
+    ] = None,
+    state: Annotated[Path, typer.Option("--state", help="This device's own folder: spool and releases.")] = Path(
+        "hotloop-edge"
+    ),
+    root_digest: Annotated[
+        str, typer.Option("--root", help="Digest of the hub's first root, as `hotloop keys show` says it.")
+    ] = "",
+) -> None:
+    """A line: predict at once with or without the hub, send what was seen, answer with each release that does well."""
+    from hotloop.edge.run import Post, run
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    config = load(path)
+    if not hub or not line:
+        raise ConfigError("say where the hub is and which line this is: --hub http://... --line line-1")
+    post = Post(hub, check_name(line, "--line"), _token(token_file), state, root_digest)
+    stop = threading.Event()
+    for kind in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(kind, lambda *_: stop.set())
+    run(config, post, stop, lambda words: out.print(words, highlight=False, markup=False, soft_wrap=True))
+
+
+def _token(path: Path | None) -> str:
+    """The token of the line, from its file or the environment."""
+    if path is None:
+        token = os.environ.get("HOTLOOP_TOKEN", "")
+    else:
+        try:
+            token = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} cannot be read ({error}): it holds the line's token") from error
+    if not token.strip():
+        raise ConfigError("there is no token: give --token-file, or set HOTLOOP_TOKEN (the hub's tokens.json has one)")
+    return token.strip()
 
 
 @app.command()

@@ -156,8 +156,17 @@ class JoinConfig(Section, frozen=True):
 class EdgeConfig(Section, frozen=True):
     """`[edge]`: the line's side (`hotloop edge`)."""
 
+    port: Annotated[int, Meta(ge=0, le=65535)] | None = None  # of this device, for payloads by HTTP; 0: a free one
+    payload_bytes_max: Positive = 16 * 2**20  # of one payload by HTTP
     spool_bytes_max: Positive = 2 * 2**30  # of what waits for the hub; beyond it the cheapest is dropped and counted
     spool_age_s_max: Annotated[float, Meta(gt=0)] = 7 * 86_400.0  # of what waits for the hub, verdicts apart
+    slower_max: Annotated[float, Meta(ge=1)] = 3.0  # times as long as what answers now: more is not installed
+    latency_s_least: Seconds = 0.005  # a release is not too slow below this, whatever the ratio
+    payloads_kept: Positive = 16  # newest payloads, in memory, that a release is tried on
+    probe_s: Annotated[float, Meta(gt=0)] = 4.0  # that another backbone may take to start and answer them
+    probe_bytes_max: Annotated[int, Meta(ge=0)] = 4 * 2**30  # memory of that trial; 0: no limit
+    proven_pieces: Positive = 20  # answered without trouble, and a release has proven itself
+    keep_s: Seconds = 10.0  # at most so often is a new head written to the device's disk
 
 
 class LoopConfig(Section, frozen=True):

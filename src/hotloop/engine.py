@@ -6,12 +6,14 @@ from many threads; `turn` reads on from where it was, and is the only one that c
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
+from pathlib import Path
 
 import msgspec
 
@@ -25,18 +27,20 @@ from hotloop.lineage import Lineage
 from hotloop.loading import load_federated
 from hotloop.looking import Looking
 from hotloop.measure import Measures, Metrics, Report, count
-from hotloop.ports import Ports, Vertical
+from hotloop.ports import Ports, Refreshable, Vertical
 from hotloop.predict import Predictor, pack_head
 from hotloop.recovery import last_sequence, past, records_of, recover
 from hotloop.refresher import Refresher
 from hotloop.rollout import as_release, next_release, wait_s
 from hotloop.steps import Update, affected, selected
+from hotloop.store.signing import Signer, open_signer
 from hotloop.types import (
     Asked,
     Body,
     Candidate,
     Change,
     Command,
+    Declined,
     Event,
     Example,
     Feedback,
@@ -251,6 +255,14 @@ class Engine:
         self._awake.set()
         return Receipt(offset, known=True)
 
+    @functools.cached_property
+    def signer(self) -> Signer:
+        """What signs releases for the lines; keys are made at the first use. ConfigError if the keys do not fit."""
+        if isinstance(self.start_vertical, Refreshable):  # a line may not have been built with it
+            self.lake.put([self.start_vertical.bundle()])
+        folder = Path(self.config.store.folder) / "trust"
+        return open_signer(folder, self.config.rollout, self.clock, self.lake.get)
+
     def affected(self, selection: Selection) -> str:
         """Which releases learned what a selection means, in words."""
         words = selected(self.reach, selection, self.log.last())
@@ -288,6 +300,8 @@ class Engine:
         """Tell the channel what a line has acknowledged; remember a prediction's id."""
         if isinstance(event.body, Live):
             self.channel.acknowledge(event.body)
+        elif isinstance(event.body, Declined):
+            self.channel.acknowledge(Live(line=event.body.line, version=event.body.stays, at=event.body.at))
         elif isinstance(event.body, Prediction):
             self._newest[event.body.id] = None
             if len(self._newest) > _NEWEST_MAX:

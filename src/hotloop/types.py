@@ -201,6 +201,16 @@ class Live(msgspec.Struct, frozen=True, kw_only=True, tag="live"):
     at: float = 0.0
 
 
+class Declined(msgspec.Struct, frozen=True, kw_only=True, tag="declined"):
+    """A line did not take a release, or went back from it by itself; it answers with `stays` for that."""
+
+    line: str
+    version: int
+    stays: int
+    reason: str
+    at: float = 0.0
+
+
 class Notice(msgspec.Struct, frozen=True, kw_only=True, tag="notice"):
     """Something an operator should read later: a setting changed, a store was repaired, a ceiling was met."""
 
@@ -277,7 +287,19 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, tag="asked"):
     at: float = 0.0
 
 
-Body: TypeAlias = Prediction | Feedback | Judgement | Release | Live | Notice | Command | Candidate | Rederived | Asked
+Body: TypeAlias = (
+    Prediction
+    | Feedback
+    | Judgement
+    | Release
+    | Live
+    | Declined
+    | Notice
+    | Command
+    | Candidate
+    | Rederived
+    | Asked
+)
 
 
 class Rederivation(msgspec.Struct, frozen=True):
@@ -392,6 +414,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...]
     recipe: str  # name of what made it, with its seed
     learned_to: int = 0
+    alike: float = 0.0  # of pieces, the share that it answers as its parent does, as the gate found; 0.0: not known
     at: float = 0.0
 
 

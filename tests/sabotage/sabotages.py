@@ -35,7 +35,7 @@ from hotloop.learn import Sums
 from hotloop.lineage import Lineage
 from hotloop.sense import images
 from hotloop.store import format as form
-from hotloop.store import spool
+from hotloop.store import local
 from hotloop.store.spool import DiskSpool
 from hotloop.store.verify import Scan
 from hotloop.store.writer import Writer
@@ -290,7 +290,7 @@ SABOTAGES: list[Sabotage] = [
     Sabotage(
         6,
         "never sync the spool",
-        lambda: edited(spool, "_prepare", '"synchronous", "FULL"', '"synchronous", "OFF"'),
+        lambda: edited(local, "_prepare", '"synchronous", "FULL"', '"synchronous", "OFF"'),
         spool_cuts,
     ),
     Sabotage(6, "drop verdicts too", lambda: edited(DiskSpool, "_drop_old", "kind > 0 AND ", ""), offline_day),

@@ -26,9 +26,11 @@ from hotloop.errors import (
 )
 from hotloop.ports import Clock
 from hotloop.store.clock import SystemClock
+from hotloop.store.signing import SignedRelease
 from hotloop.types import Event, Feedback, Live, Model, Release, Selection
 
 T = TypeVar("T")
+R = TypeVar("R", Model, SignedRelease)
 
 MSGPACK = "application/msgpack"
 _TYPE_PREFIX = "urn:hotloop:error:"
@@ -135,16 +137,29 @@ class HubClient:
         """How the loop stands."""
         return _read(self._ask("GET", "/v1/status"), dict)
 
+    def release_file(self, name: str) -> bytes:
+        """A file of the repository of releases. NotFoundError."""
+        return self._ask("GET", f"/v1/releases/{name}").content
+
     def follow(self, line: str, after: int, stop: threading.Event | None = None) -> Iterator[Model]:
         """Each newest model above `after`, as it is released. Connects again by itself until `stop` is set.
 
         AccessError and RequestError end it: asking again would not help.
         """
+        return self._follow("/v1/follow", Model, line, after, stop)
+
+    def follow_signed(self, line: str, after: int, stop: threading.Event | None = None) -> Iterator[SignedRelease]:
+        """As `follow`: each with what proves it, which is still to be checked."""
+        return self._follow("/v1/releases", SignedRelease, line, after, stop)
+
+    def _follow(
+        self, path: str, kind: type[R], line: str, after: int, stop: threading.Event | None
+    ) -> Iterator[R]:
         stop = stop or threading.Event()
         pauses = _pauses(self._pause_s_max)
         while not stop.is_set():
             try:
-                for model in self._stream(line, after, stop):
+                for model in self._stream((path, kind), line, after, stop):
                     after = model.version
                     pauses = _pauses(self._pause_s_max)
                     yield model
@@ -160,10 +175,10 @@ class HubClient:
         """Close the connections."""
         self._http.close()
 
-    def _stream(self, line: str, after: int, stop: threading.Event) -> Iterator[Model]:
-        """The models of one connection, until it breaks, or the hub says something after `stop`."""
+    def _stream(self, what: tuple[str, type[R]], line: str, after: int, stop: threading.Event) -> Iterator[R]:
+        """The models or releases of one connection, until it breaks, or the hub says something after `stop`."""
         params: dict[str, str | int] = {"line": line, "after": after}
-        with self._http.stream("GET", "/v1/follow", params=params, timeout=_stream_timeout()) as answer:
+        with self._http.stream("GET", what[0], params=params, timeout=_stream_timeout()) as answer:
             if answer.status_code != HTTPStatus.OK:
                 answer.read()
                 _raise(answer)
@@ -171,7 +186,7 @@ class HubClient:
                 if stop.is_set():
                     return
                 if text.startswith("data: "):
-                    yield _decoded(text[6:].encode(), lambda data: msgspec.json.decode(data, type=Model))
+                    yield _decoded(text[6:].encode(), lambda data: msgspec.json.decode(data, type=what[1]))
 
     def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
         """One request, tried again while it fails for a passing reason and there is time."""

@@ -24,10 +24,10 @@ from hotloop.hub import intake, openapi, shown
 from hotloop.hub.auth import Keyring
 from hotloop.hub.problems import problem, problem_answer, status_of
 from hotloop.hub.received import Arrival, check_place, read_body
-from hotloop.hub.routes import ROUTES
+from hotloop.hub.routes import ROUTES, SIGNED
 from hotloop.hub.stream import Broadcast, Message, Receive, Send, send_stream
 from hotloop.hub.table import NOBODY, Answer, Route, RouteTable, Served
-from hotloop.types import Event, Notice
+from hotloop.types import Event, Model, Notice
 
 T = TypeVar("T")
 
@@ -70,6 +70,7 @@ class HubApp:
         self.table = RouteTable(routes)
         self.room = Room(limits.requests_max, BODIES_HELD_MAX * limits.body_bytes_max)
         self.broadcast = Broadcast(served.channel, limits.streams_max)
+        self.signed = Broadcast(served.channel, limits.streams_max, self._signed)
         self._pool = ThreadPoolExecutor(limits.requests_max, thread_name_prefix="hub")
         self._audits = itertools.count(1)
         self._audit_device = f"audit-{secrets.token_hex(8)}"  # new in each process: its sequence starts at 1
@@ -91,7 +92,13 @@ class HubApp:
     def close(self) -> None:
         """End the streams and the threads."""
         self.broadcast.close()
+        self.signed.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _signed(self, model: Model) -> bytes:
+        """A model as a signed release, as one server-sent event."""
+        release = self._served.signer.sign(model)
+        return b"id: %d\nevent: release\ndata: %b\n\n" % (model.version, msgspec.json.encode(release))
 
     async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
         """One HTTP request."""
@@ -128,7 +135,8 @@ class HubApp:
         if route.lane == "streams":
             params = arrival.params()
             caller.act_as(intake.name(params.line, "line"), "line")
-            await send_stream(self.broadcast, params.after, self._limits.follow_s, receive, send)
+            stream = self.signed if route.path == SIGNED else self.broadcast
+            await send_stream(stream, params.after, self._limits.follow_s, receive, send)
             return None
         limit = arrival.limit_bytes(self._limits)
         with self.room.take(arrival.declared_bytes(limit)):

@@ -9,7 +9,7 @@ import msgspec
 from hotloop.errors import AccessError, RequestError
 from hotloop.hub import intake, shown
 from hotloop.hub.table import Answer, Call, Served
-from hotloop.types import Command, Feedback, Live, Payload, Prediction
+from hotloop.types import Command, Declined, Feedback, Live, Payload, Prediction
 
 MSGPACK = "application/msgpack"
 BYTES = "application/octet-stream"
@@ -72,7 +72,7 @@ def events(served: Served, call: Call) -> Answer:
     intake.events(batch)
     for event in batch:
         call.caller.act_as(event.device, "device")
-        if isinstance(event.body, Live):
+        if isinstance(event.body, Live | Declined):
             call.caller.act_as(event.body.line, "line")
         elif isinstance(event.body, Prediction):
             call.caller.act_as(event.body.observation.line, "line")
@@ -172,6 +172,11 @@ def records(served: Served, call: Call) -> Answer:
     page = served.log.read(call.params.after, call.params.limit)
     last = page[-1].offset if page else call.params.after
     return as_json(shown.RecordPage([shown.show_record(r) for r in page], last, end=len(page) < call.params.limit))
+
+
+def release_file(served: Served, call: Call) -> Answer:
+    """A file of the repository of releases."""
+    return Answer(200, served.signer.file(intake.identifier(call.params.name, "name")), BYTES)
 
 
 def models(served: Served, call: Call) -> Answer:

@@ -13,7 +13,7 @@ import numpy as np
 
 from hotloop.config import check_name
 from hotloop.errors import ConfigError, RequestError
-from hotloop.types import Event, Feedback, Live, Notice, Output, Prediction, Proposals, Region
+from hotloop.types import Declined, Event, Feedback, Live, Notice, Output, Prediction, Proposals, Region
 
 INTEGER_MAX = 2**63 - 1  # what the log's integers hold
 _ID = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
@@ -138,6 +138,12 @@ def _event(event: Event) -> None:
         feedback(body)
     elif isinstance(body, Live):
         live(body)
+    elif isinstance(body, Declined):
+        name(body.line, "line")
+        whole(body.version, "version")
+        whole(body.stays, "stays")
+        text(body.reason, "reason")
+        finite(body.at, "at")
     elif isinstance(body, Notice):
         text(body.subject, "subject", _LABEL_CHARS_MAX)
         text(body.text, "text")
@@ -145,7 +151,7 @@ def _event(event: Event) -> None:
     else:
         raise RequestError(
             f"a {type(body).__name__.lower()} is the hub's own to write: "
-            "a line sends predictions, feedback, live and notices"
+            "a line sends predictions, feedback, live, declined and notices"
         )
 
 

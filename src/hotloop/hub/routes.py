@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from hotloop.hub import handlers, shown
 from hotloop.hub.table import Route
+from hotloop.store.signing import SignedRelease
 from hotloop.types import Event, Feedback, Live, Model
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
+SIGNED = "/v1/releases"
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -184,6 +186,27 @@ ROUTES: tuple[Route, ...] = (
         response=Model,
         gives=EVENT_STREAM,
         lane="streams",
+    ),
+    Route(
+        "GET",
+        SIGNED,
+        "follow",
+        handlers.elsewhere,
+        "Server-sent events as `/v1/follow`, each with the metadata of The Update Framework that proves it.",
+        params=shown.FollowParams,
+        response=SignedRelease,
+        gives=EVENT_STREAM,
+        lane="streams",
+    ),
+    Route(
+        "GET",
+        "/v1/releases/{name}",
+        "follow",
+        handlers.release_file,
+        "A file of the repository of releases (The Update Framework), by its name there: roots, metadata, models.",
+        params=shown.FileParams,
+        gives=handlers.BYTES,
+        errors=(404,),
     ),
     Route(
         "POST",

@@ -12,6 +12,7 @@ from hotloop.types import (
     Asked,
     Candidate,
     Command,
+    Declined,
     Feedback,
     Judgement,
     Live,
@@ -61,7 +62,19 @@ class ShownRecord(msgspec.Struct, frozen=True):
     received_at: float
     device: str
     sequence: int
-    body: ShownPrediction | Feedback | Judgement | Release | Live | Notice | Command | Candidate | Rederived | Asked
+    body: (
+        ShownPrediction
+        | Feedback
+        | Judgement
+        | Release
+        | Live
+        | Declined
+        | Notice
+        | Command
+        | Candidate
+        | Rederived
+        | Asked
+    )
 
 
 class ShownModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,6 +219,12 @@ class PredictionParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A prediction's id."""
 
     id: Text
+
+
+class FileParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file's name in the repository of releases."""
+
+    name: Text
 
 
 class FollowParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

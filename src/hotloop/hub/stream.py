@@ -48,8 +48,10 @@ class Listener:
 class Broadcast:
     """The newest model, serialised once, for every stream. Used from the event loop's thread only."""
 
-    def __init__(self, channel: Channel, streams_max: int) -> None:
+    def __init__(self, channel: Channel, streams_max: int, framed: Callable[[Model], bytes] = frame) -> None:
+        """`framed` makes the event of a model; called in a thread, once a model."""
         self._channel = channel
+        self._framed = framed
         self._streams_max = streams_max
         self._listeners: set[Listener] = set()
         self._watcher: threading.Thread | None = None
@@ -108,7 +110,12 @@ class Broadcast:
                 continue
             after = model.version
             try:
-                loop.call_soon_threadsafe(self._offer, model.version, frame(model))
+                data = self._framed(model)
+            except HotloopError as error:
+                _log.warning("version %d cannot be signed, lines do not get it: %s", model.version, error)
+                continue
+            try:
+                loop.call_soon_threadsafe(self._offer, model.version, data)
             except RuntimeError:  # the loop is closed: nobody listens any more
                 return
 

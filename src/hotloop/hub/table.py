@@ -11,6 +11,7 @@ import msgspec
 from hotloop.config import LoopConfig
 from hotloop.errors import AccessError, ConfigError
 from hotloop.ports import Channel, Lake, Log, Registry
+from hotloop.store.signing import Signer
 from hotloop.types import Command, Event, Feedback, Live, Payload, Prediction, Record, Selection
 
 Permission: TypeAlias = Literal["open", "observe", "feedback", "events", "follow", "fetch", "read", "audit", "control"]
@@ -71,6 +72,11 @@ class Served(Protocol):
     @property
     def channel(self) -> Channel:
         """The way to the lines."""
+        ...
+
+    @property
+    def signer(self) -> Signer:
+        """What signs releases. ConfigError if there are no keys."""
         ...
 
     def record(self, events: Sequence[Event], /) -> list[int]:

@@ -42,12 +42,21 @@ class Predictor:
         return self.current.vertical
 
     def install(self, model: Model, vertical: Vertical | None = None) -> bool:
-        """Answer with `model` from now on; False if it is not newer. ModelError if it does not fit.
+        """Answer with `model` from now on; False if it is not newer. ModelError if it does not fit."""
+        if model.version <= self.version:
+            return False
+        self.current = self.fitted(model, vertical)
+        return True
+
+    def swap(self, current: Current) -> None:
+        """Answer with this from now on, whatever its version."""
+        self.current = current
+
+    def fitted(self, model: Model, vertical: Vertical | None = None) -> Current:
+        """What would answer with `model`, without answering with it yet. ModelError if it does not fit.
 
         `vertical` is on the model's backbone, where that is another one than answers now.
         """
-        if model.version <= self.version:
-            return False
         vertical = vertical or self.vertical
         if model.backbone != vertical.backbone:
             raise ModelError(
@@ -67,8 +76,7 @@ class Predictor:
                 f"but this line's backbone gives {vertical.start().weights.shape[0]}: it stays at version "
                 f"{self.version}"
             )
-        self.current = Current(model.version, head, vertical)
-        return True
+        return Current(model.version, head, vertical)
 
     def predict(self, key: str, observation: Observation, payload: Payload, now: Callable[[], float]) -> Prediction:
         """Sense and answer. `key` is the prediction's id. InputError if the payload cannot be read.

@@ -198,6 +198,13 @@ class Signer:
         return version
 
 
+def open_signer(folder: Path, config: RolloutConfig, clock: Clock, bundle: Callable[[str], bytes]) -> Signer:
+    """A signer on the keys in `folder`; makes them, the root key too, if there are none yet."""
+    if not _roots(folder):
+        make_keys(folder, clock)
+    return Signer(folder, config, clock, bundle)
+
+
 def first_root(folder: Path) -> bytes:
     """The oldest root that is here: what a device is given to trust when it enrols. ConfigError if there is none."""
     roots = _roots(folder)

@@ -17,12 +17,12 @@ from typing import Any, Final, Literal, get_args
 import apsw
 
 from hotloop.config import EdgeConfig
-from hotloop.errors import DiskFullError, NewerFormatError, StoreBusyError, StoreError
+from hotloop.errors import StoreError
 from hotloop.ports import Clock
+from hotloop.store.local import in_our_words, opened
 from hotloop.types import Spooled, SpoolKind, SpoolState, digest
 
 FORMAT: Final = 1
-_APPLICATION_ID: Final = 0x6873706C  # "hspl", in the file's header
 KINDS: Final[tuple[SpoolKind, ...]] = get_args(SpoolKind)  # dearest first: their places are what the file holds
 _EVENTS: Final = "(0, 1, 3)"
 _PAYLOADS: Final = "(2, 4)"
@@ -112,7 +112,7 @@ class DiskSpool:
                     yield
             except apsw.Error as error:
                 self._bytes = before
-                raise _in_our_words(error, self._path) from error
+                raise in_our_words(error, self._path) from error
 
     def _insert(self, item: Spooled) -> None:
         place = KINDS.index(item.kind)
@@ -171,19 +171,7 @@ class DiskSpool:
         return float(next(iter(self._connection.execute(statement)))[0])
 
     def _opened(self) -> apsw.Connection:
-        """The file, made if it is not there."""
-        try:
-            if not self._vfs:
-                Path(self._path).parent.mkdir(parents=True, exist_ok=True)
-            connection = apsw.Connection(self._path, vfs=self._vfs or None)
-        except (apsw.Error, OSError) as error:
-            raise _in_our_words(error, self._path) from error
-        try:
-            _prepare(connection, self._path)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        return opened(self._path, _SCHEMA, FORMAT, self._vfs)
 
     def _set_aside(self) -> None:
         """A damaged file is kept beside, for whoever wants to look at it."""
@@ -194,39 +182,6 @@ class DiskSpool:
                 Path(self._path + rest).unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(f"{self._path} is damaged and cannot be set aside: {error}") from error
-
-
-def _prepare(connection: apsw.Connection, path: str) -> None:
-    """Settings, and the tables of a new file."""
-    try:
-        connection.set_busy_timeout(0)
-        connection.pragma("locking_mode", "EXCLUSIVE")
-        connection.pragma("journal_mode", "WAL")
-        connection.pragma("synchronous", "FULL")
-        found = connection.pragma("user_version")
-        if found == 0:
-            with connection:
-                connection.execute(_SCHEMA)
-                connection.pragma("application_id", _APPLICATION_ID)
-                connection.pragma("user_version", FORMAT)
-        elif found > FORMAT:
-            raise NewerFormatError(f"{path} has format {found}; this hotloop knows {FORMAT}: update it")
-        check = connection.pragma("quick_check")
-    except (apsw.CorruptError, apsw.NotADBError):
-        raise
-    except apsw.Error as error:
-        raise _in_our_words(error, path) from error
-    if check != "ok":
-        raise apsw.CorruptError(str(check))
-
-
-def _in_our_words(error: Exception, path: str) -> StoreError:
-    """The error as one of ours."""
-    if isinstance(error, apsw.FullError):
-        return DiskFullError(f"the disk of {path} is full: make room; what was put before is safe")
-    if isinstance(error, apsw.BusyError | apsw.LockedError):
-        return StoreBusyError(f"{path} is in use by another process: one agent a line. Stop the other one")
-    return StoreError(f"the spool {path} failed: {error}")
 
 
 class MemorySpool:

@@ -1,0 +1,110 @@
+"""What a device does with a release: tries it on what it saw lately, keeps it over a restart, goes back by itself."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from contextlib import suppress
+
+from hotloop.config import LoopConfig
+from hotloop.edge.health import median, unhealthy
+from hotloop.edge.probe import Asked, in_a_child, tried
+from hotloop.errors import NotFoundError, UnhealthyReleaseError
+from hotloop.ports import Clock
+from hotloop.predict import Current, pack_head
+from hotloop.store.slots import Installed, Slots
+from hotloop.types import Model, Payload
+
+_USUAL = 101  # newest answers that say how long one usually takes
+
+
+class Device:
+    """The guard of what answers. `saw` is called by the thread that predicts and touches no disk; `tick` by one that
+    may wait; the rest by the one that follows releases.
+    """
+
+    def __init__(self, config: LoopConfig, slots: Slots, clock: Clock) -> None:
+        self._config, self._slots, self._clock = config, slots, clock
+        self._payloads: deque[Payload] = deque(maxlen=config.edge.payloads_kept)
+        self._usual: deque[float] = deque(maxlen=_USUAL)  # seconds, of what has proven itself
+        self._young: list[float] = []  # seconds, of what has not yet
+        self.proven = True  # what answers has answered well for a while
+        self._said = True  # and the slots know
+        self._unkept: Model | None = None  # answers, and is not on the disk yet
+        self._kept_s = float("-inf")
+        self._back = False  # gone back in memory, not on the disk yet
+        self._lock = threading.Lock()  # of the slots' side
+
+    def start(self) -> Installed | None:
+        """What answered last, if it is whole and did not take the process down."""
+        return self._slots.start()
+
+    def saw(self, payload: Payload, seconds: float) -> str:
+        """A payload was answered, in so long. Why what answers must go, or ""."""
+        self._payloads.append(payload)
+        if self.proven:
+            self._usual.append(seconds)
+            return ""
+        self._young.append(seconds)
+        count, edge = len(self._young), self._config.edge
+        if count < edge.proven_pieces:
+            return ""
+        slow, usual = median(self._young), median(self._usual)
+        if self._usual and slow > max(edge.slower_max * usual, edge.latency_s_least):
+            return f"on {count} payloads it took {1e3 * slow:.1f} ms each, what answered before {1e3 * usual:.1f}"
+        self.proven = True
+        return ""
+
+    def admit(self, candidate: Current, model: Model, bundle: bytes, present: Current) -> None:
+        """UnhealthyReleaseError, with the reason, if a release does not do well here.
+
+        On a new backbone (its bytes are `bundle`) it is tried in a process of its own: the line predicts on meanwhile.
+        """
+        payloads, edge = tuple(self._payloads), self._config.edge
+        before = tried(present.vertical, present.head, payloads)
+        if bundle:
+            asked = Asked(self._config, bundle, pack_head(candidate.head), payloads)
+            trial = in_a_child(asked, edge.probe_s, edge.probe_bytes_max)
+        else:
+            trial = tried(candidate.vertical, candidate.head, payloads)
+        if why := unhealthy(before, trial, model.alike if bundle else 0.0, edge):
+            raise UnhealthyReleaseError(f"version {model.version} was not installed: {why}")
+
+    def keep(self, model: Model, bundle: bytes) -> None:
+        """It answers now. On the disk at once if its backbone is new, else by a later `tick`: a plant's heads come
+        each second, and disks wear.
+
+        StoreError: it answers all the same, and an older one does after a restart.
+        """
+        self._young, self.proven = [], False
+        with self._lock:
+            self._unkept, self._said = model, False
+            if bundle:
+                self._write(bundle)
+
+    def tick(self) -> None:
+        """Write what is due. StoreError."""
+        with self._lock:
+            if self._back:
+                self._forget()
+            if self._unkept is not None and self._clock.monotonic() - self._kept_s >= self._config.edge.keep_s:
+                self._write(b"")
+            if self.proven and not self._said and self._unkept is None:
+                self._slots.proven()
+                self._said = True
+
+    def went_back(self) -> None:
+        """What answers was given up for what did before; the next `tick` sees to it that it is so after a restart."""
+        self.proven, self._back = True, True
+
+    def _forget(self) -> None:
+        """Go back on the disk too, unless what was given up never came to it."""
+        if self._unkept is None:
+            with suppress(NotFoundError):  # then the start model answers
+                self._slots.back()
+        self._back, self._unkept, self._said = False, None, True
+
+    def _write(self, bundle: bytes) -> None:
+        assert self._unkept is not None
+        self._slots.install(self._unkept, bundle, proven=False)
+        self._kept_s, self._unkept = self._clock.monotonic(), None

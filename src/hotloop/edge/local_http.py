@@ -1,0 +1,130 @@
+"""Predictions for what stands beside the line (a camera's computer, a PLC): HTTP on this device alone.
+
+    POST /predict      the payload's bytes; answers the prediction as JSON at once
+    POST /feedback     a verdict, as `POST /v1/feedback` of the hub takes it
+    GET  /healthz      version, spool, what was refused
+
+Loopback only: whoever may run programs on this device may use it, nobody else can reach it.
+"""
+
+from __future__ import annotations
+
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+
+import msgspec
+
+from hotloop.agent import Agent
+from hotloop.errors import HotloopError, InputError, PortInUseError
+from hotloop.types import Feedback, Payload
+
+_JSON_BYTES_MAX: Final = 1 << 20
+
+
+class Health(msgspec.Struct, frozen=True):
+    """What `GET /healthz` says."""
+
+    line: str
+    version: int
+    waiting_events: int
+    waiting_payloads: int
+    spool_bytes: int
+    dropped: dict[str, int]
+    refused: list[str]
+
+
+class LocalHttp:
+    """The server, in threads of its own."""
+
+    def __init__(self, agent: Agent, port: int, payload_bytes_max: int) -> None:
+        """PortInUseError. Port 0: a free one."""
+        handler = type("Handler", (_Handler,), {"agent": agent, "payload_bytes_max": payload_bytes_max})
+        try:
+            self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        except OSError as error:
+            raise PortInUseError(f"port {port} cannot be had ({error}): set another [edge] port") from None
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, name="hotloop-local", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Take no more requests."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(2.0)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    agent: Agent
+    payload_bytes_max: int
+    protocol_version = "HTTP/1.1"
+    timeout = 30.0
+
+    def do_GET(self) -> None:
+        """Health."""
+        if self.path != "/healthz":
+            self._fail(HTTPStatus.NOT_FOUND, "there are POST /predict, POST /feedback and GET /healthz")
+            return
+        state = self.agent.state()
+        self._answer(
+            Health(
+                self.agent.place.line,
+                self.agent.predictor.version,
+                state.events,
+                state.payloads,
+                state.size_bytes,
+                state.dropped,
+                list(self.agent.refused),
+            )
+        )
+
+    def do_POST(self) -> None:
+        """A payload, or a verdict."""
+        limits = {"/predict": self.payload_bytes_max, "/feedback": _JSON_BYTES_MAX}
+        if self.path not in limits:
+            self._fail(HTTPStatus.NOT_FOUND, "there are POST /predict, POST /feedback and GET /healthz")
+            return
+        length = self.headers.get("content-length", "")
+        if not (length.isascii() and length.isdecimal()) or int(length) > limits[self.path]:
+            self.close_connection = True
+            self._fail(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"send at most {limits[self.path]} bytes, and say how many"
+            )
+            return
+        body = self.rfile.read(int(length))
+        try:
+            if self.path == "/predict":
+                kind = self.headers.get("content-type", "application/octet-stream")
+                said = self.agent.sense(Payload(body, kind))
+                self._answer({"prediction": said.id, "version": said.version, "outputs": said.outputs})
+            else:
+                self.agent.say(_feedback(body))
+                self._answer({"taken": True})
+        except InputError as error:
+            self._fail(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+        except HotloopError as error:
+            self._fail(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+
+    def log_message(self, *_: Any) -> None:
+        """A line's log is not a web server's."""
+
+    def _answer(self, said: Any, status: HTTPStatus = HTTPStatus.OK) -> None:
+        body = msgspec.json.encode(said)
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _fail(self, status: HTTPStatus, detail: str) -> None:
+        self._answer({"detail": detail}, status)
+
+
+def _feedback(body: bytes) -> Feedback:
+    try:
+        return msgspec.json.decode(body, type=Feedback)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InputError(f"this is no feedback: {error}") from error

@@ -1,0 +1,125 @@
+"""`hotloop edge`: a line's agent as a process of its own, with its disk, its guard and its sensors."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from hotloop.adapters.folder import WatchedFolder
+from hotloop.adapters.hub_client import HubClient
+from hotloop.adapters.release_check import ReleaseCheck
+from hotloop.adapters.signed_hub import SignedHub
+from hotloop.agent import Agent, Place
+from hotloop.config import LoopConfig
+from hotloop.edge.device import Device
+from hotloop.edge.local_http import LocalHttp
+from hotloop.errors import AccessError, ConfigError, HotloopError
+from hotloop.loading import load_vertical
+from hotloop.store.clock import SystemClock
+from hotloop.store.slots import Slots
+from hotloop.store.spool import DiskSpool
+from hotloop.types import Payload, Prediction, digest
+
+_log = logging.getLogger("hotloop.edge")
+
+
+@dataclass(frozen=True)
+class Post:
+    """Where an agent stands: its hub, its line, what lets it speak, and its folder on this device."""
+
+    hub: str
+    line: str
+    token: str
+    folder: Path
+    root_digest: str = ""  # of the first root, as the hub's engineer read it out; "": the first one seen is trusted
+
+
+def trusted_root(post: Post, client: HubClient) -> bytes:
+    """The root that this device trusts: the one it was given at its first start.
+
+    AccessError if the hub's is not the one whose digest was read out.
+    """
+    path = post.folder / "root.json"
+    if path.is_file():
+        return path.read_bytes()
+    root = client.release_file("1.root.json")
+    if post.root_digest and digest(root) != post.root_digest:
+        raise AccessError(
+            f"the hub at {post.hub} shows a root with digest {digest(root)[:12]}..., not {post.root_digest[:12]}...: "
+            "this is not the hub that you were told of, or its keys were made anew. Nothing was installed",
+            known=True,
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_suffix(".part")
+        fresh.write_bytes(root)
+        fresh.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written ({error}): give the edge another folder with --state") from error
+    return root
+
+
+def run(config: LoopConfig, post: Post, stop: threading.Event, said: Callable[[str], None]) -> None:
+    """Predict until `stop`. `said` is told once it answers."""
+    clock = SystemClock()
+    with ExitStack() as stack:
+        client = stack.enter_context(closing(HubClient(post.hub, post.token)))
+        check = ReleaseCheck(post.folder / "releases", _root(post, client, stop), client.release_file)
+        hub = SignedHub(client, check)
+        spool = stack.enter_context(closing(DiskSpool(post.folder / "spool.sqlite", config.edge, clock)))
+        slots = stack.enter_context(closing(Slots(post.folder / "slots.sqlite")))
+        device = Device(config, slots, clock)
+        agent = Agent(Place(config.site, post.line), load_vertical(config), hub, clock, spool, device)
+        hub.refused = agent.decline
+        agent.start()
+        stack.callback(agent.close, 2.0)
+        said(_sensors(config, post, agent, stack, stop))
+        stop.wait()
+
+
+def _root(post: Post, client: HubClient, stop: threading.Event) -> bytes:
+    """The trusted root; at the very first start the hub has to be there for it."""
+    while True:
+        try:
+            return trusted_root(post, client)
+        except (AccessError, ConfigError):
+            raise
+        except HotloopError as error:
+            _log.warning("%s. The first start needs the hub: trying again", error)
+            if stop.wait(2.0):
+                raise
+
+
+def _sensors(config: LoopConfig, post: Post, agent: Agent, stack: ExitStack, stop: threading.Event) -> str:
+    """Start what senses; in words."""
+
+    def observe(payload: Payload, _line: str) -> Prediction:
+        return agent.sense(payload)
+
+    places = []
+    if config.sense.folder:
+        watched = WatchedFolder(config.sense, observe)
+        thread = threading.Thread(target=_watch, args=(watched, config.sense.poll_s, stop), daemon=True)
+        thread.start()
+        stack.callback(thread.join, 2.0)
+        places.append(f"watching {config.sense.folder}")
+    if config.edge.port is not None:
+        server = LocalHttp(agent, config.edge.port, config.edge.payload_bytes_max)
+        stack.callback(server.close)
+        places.append(f"POST {server.url}/predict")
+    return f"line {post.line} answers: {'; '.join(places) or 'no sensor is set ([sense] folder, [edge] port)'}"
+
+
+def _watch(watched: WatchedFolder, poll_s: float, stop: threading.Event) -> None:
+    """Poll until stopped. A disk that fails is said, and tried again."""
+    while not stop.wait(poll_s):
+        try:
+            watched.poll()
+        except HotloopError as error:
+            _log.warning("watched folder: %s", error)
+            stop.wait(2.0)
+
