@@ -383,17 +383,22 @@ class Agent:
 
     def _install(self, model: Model) -> None:
         """Answer with a model, if it is newer, fits, and does well on this device; else decline it."""
-        before, self._seen = self.predictor.current, max(self._seen, model.version)
+        before = self.predictor.current
         if model.version <= before.version:
             return
         try:
-            vertical, bundle = self._on_backbone(model)
+            bundle = self._fetched(model)
+            if bundle and self._device is not None:
+                self._device.probe(model, bundle, before)
+            vertical = self._on_backbone(model, bundle)
             candidate = self.predictor.fitted(model, vertical)
-            if self._device is not None:
-                self._device.admit(candidate, model, bundle, before)
+            if not bundle and self._device is not None:
+                self._device.admit(model, candidate, before)
         except ModelError as error:
+            self._seen = max(self._seen, model.version)
             self.decline(model.version, str(error))
         else:
+            self._seen = max(self._seen, model.version)
             self._has_backbone(vertical)
             self._former = before
             self.predictor.swap(candidate)
@@ -463,16 +468,18 @@ class Agent:
         except (ModelError, StoreError) as error:
             self.refused.append(f"what answered last cannot answer now: {error}")
 
-    def _on_backbone(self, model: Model) -> tuple[Vertical, bytes]:
-        """The vertical on a model's backbone: one at hand, or made of the hub's bundle, which is given too. The line
-        predicts on while it comes.
-        """
-        known = self._backbones.get(model.backbone)
-        vertical = known or self.predictor.vertical
-        if known is not None or not isinstance(vertical, Refreshable):
-            return vertical, b""
-        bundle = self._hub.get_blob(model.backbone)
-        return vertical.revived(bundle), bundle
+    def _fetched(self, model: Model) -> bytes:
+        """The bytes of a model's backbone; b"" where it is at hand, or cannot be another one than it is."""
+        if model.backbone in self._backbones or not isinstance(self.predictor.vertical, Refreshable):
+            return b""
+        return self._hub.get_blob(model.backbone)
+
+    def _on_backbone(self, model: Model, bundle: bytes) -> Vertical:
+        """The vertical on a model's backbone."""
+        vertical = self.predictor.vertical
+        if bundle and isinstance(vertical, Refreshable):
+            return vertical.revived(bundle)
+        return self._backbones.get(model.backbone, vertical)
 
     def _has_backbone(self, vertical: Vertical) -> None:
         """Keep a backbone that answers at hand."""

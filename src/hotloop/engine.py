@@ -417,12 +417,15 @@ class Engine:
         )
         if update.head is None:
             return _Conclusion((self._event(judgement),))
+        backbone = self.lineage.vertical.backbone
+        known = self.model.alike if backbone == self.model.backbone else 0.0  # a line may come to it by a later head
         model = msgspec.structs.replace(
             self.model,
             version=self.lineage.version,
             parent=self.model.version,
             tier=update.tier,
-            backbone=self.lineage.vertical.backbone,
+            backbone=backbone,
+            alike=update.alike or known,
             recipe=self.lineage.vertical.recipe,
             head=pack_head(update.head),
             learned_to=self.lineage.offset,

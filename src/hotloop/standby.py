@@ -109,6 +109,7 @@ class Answer:
 
     loss: float
     by_label: dict[str, float]
+    said: tuple[str, ...] = ()  # the labels that were said, each as often, sorted
 
 
 def answered(vertical: Vertical, example: Example, head: Head) -> Answer | None:
@@ -117,14 +118,15 @@ def answered(vertical: Vertical, example: Example, head: Head) -> Answer | None:
     None if it cannot be said.
     """
     try:
-        outcomes = vertical.outcomes(vertical.answer(example.prediction.proposals, head), example)
+        outputs = vertical.answer(example.prediction.proposals, head)
+        outcomes = vertical.outcomes(outputs, example)
     except (InputError, ModelError):
         return None
     if not outcomes:
         return None
     labels = {outcome.label for outcome in outcomes if outcome.label}
     own = {label: 1.0 - count(o for o in outcomes if o.label == label).score for label in labels}
-    return Answer(1.0 - count(outcomes).score, own)
+    return Answer(1.0 - count(outcomes).score, own, tuple(sorted(output.label for output in outputs)))
 
 
 def answer_loss(vertical: Vertical, example: Example, head: Head) -> float | None:

@@ -77,6 +77,7 @@ class Update(msgspec.Struct, frozen=True, kw_only=True):
     singly: bool = False  # refused as a whole, then tried verdict by verdict
     deferred: tuple[int, ...] = ()  # offsets of those beyond their reviewer's quota: they wait
     tier: Tier = "reflex"
+    alike: float = 0.0  # share of the judged pieces that both backbones answer alike; 0.0: not known
 
 
 class Moving(Protocol):
@@ -147,7 +148,7 @@ def _moved(lineage: Moving, candidate: Candidate, recorded: Judgement | None, fo
     head = finite(new.reflex.head())
     if head is None:
         return Update(head=None, decision="refuse", finding=_refused("its weights are not finite"), tier=tier)
-    finding = compared(lineage, new) if recorded is None else _recorded(recorded)
+    finding, alike = compared(lineage, new) if recorded is None else (_recorded(recorded), 0.0)
     if finding.decision == "hold" and forced:
         finding = replace(finding, decision="promote", reason=f"{forced}; the gate had held it: {finding.reason}")
     if lineage.frozen and finding.decision == "promote" and not forced:
@@ -159,7 +160,7 @@ def _moved(lineage: Moving, candidate: Candidate, recorded: Judgement | None, fo
     lineage.swap(new)
     lineage.verified = 0
     lineage.tainted = lineage.tainted and tier != "consolidate"
-    return Update(head=head, decision="promote", finding=finding, learned=candidate.count, tier=tier)
+    return Update(head=head, decision="promote", finding=finding, learned=candidate.count, tier=tier, alike=alike)
 
 
 def on_backbone(lineage: Moving, candidate: Candidate) -> Learned:
@@ -212,9 +213,10 @@ def held_out(digest: str, share: float) -> bool:
     return int(digest[:_HASH_DIGITS], 16) < share * float(16**_HASH_DIGITS)
 
 
-def compared(lineage: Moving, new: Learned) -> Finding:
+def compared(lineage: Moving, new: Learned) -> tuple[Finding, float]:
     """The gate on another backbone: paired on pieces that neither backbone was trained on, with heads that have not
-    learned them either (their rows are subtracted from the moments); the golden pieces are among them, as a part.
+    learned them either (their rows are subtracted from the moments); the golden pieces are among them, as a part. And
+    the share of them that both answer alike.
     """
     pairs = _pairs(lineage, new)
     own = [pair for pair in pairs if not pair[3]]
@@ -230,7 +232,8 @@ def compared(lineage: Moving, new: Learned) -> Finding:
             kept.append(pair)
     table: Floats = np.array([(one.loss, two.loss) for one, two in answers], np.float64).reshape(-1, 2)
     parts = _parts(kept, answers, lineage.now.champion.labels)
-    return judge(table[:, 0], table[:, 1], lineage.config.gate, parts, slow=True)
+    alike = float(np.mean([one.said == two.said for one, two in answers])) if answers else 0.0
+    return judge(table[:, 0], table[:, 1], lineage.config.gate, parts, slow=True), alike
 
 
 _Pair: TypeAlias = tuple[str, Example, Example, bool]  # name, on the one backbone, on the other, golden

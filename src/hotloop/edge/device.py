@@ -7,11 +7,11 @@ from collections import deque
 from contextlib import suppress
 
 from hotloop.config import LoopConfig
-from hotloop.edge.health import median, unhealthy
+from hotloop.edge.health import Trial, median, unhealthy
 from hotloop.edge.probe import Asked, in_a_child, tried
 from hotloop.errors import NotFoundError, UnhealthyReleaseError
 from hotloop.ports import Clock
-from hotloop.predict import Current, pack_head
+from hotloop.predict import Current
 from hotloop.store.slots import Installed, Slots
 from hotloop.types import Model, Payload
 
@@ -55,19 +55,22 @@ class Device:
         self.proven = True
         return ""
 
-    def admit(self, candidate: Current, model: Model, bundle: bytes, present: Current) -> None:
-        """UnhealthyReleaseError, with the reason, if a release does not do well here.
-
-        On a new backbone (its bytes are `bundle`) it is tried in a process of its own: the line predicts on meanwhile.
+    def probe(self, model: Model, bundle: bytes, present: Current) -> None:
+        """Try a release on a new backbone, whose bytes are `bundle`, in a process of its own: they are not touched in
+        this one before. The line predicts on meanwhile. UnhealthyReleaseError, with the reason, if it does not do well.
         """
         payloads, edge = tuple(self._payloads), self._config.edge
+        trial = in_a_child(Asked(self._config, bundle, model.head, payloads), edge.probe_s, edge.probe_bytes_max)
+        self._judge(model, tried(present.vertical, present.head, payloads), trial, model.alike)
+
+    def admit(self, model: Model, candidate: Current, present: Current) -> None:
+        """Try a release on a backbone that is at hand, here and now. UnhealthyReleaseError as `probe`."""
+        payloads = tuple(self._payloads)
         before = tried(present.vertical, present.head, payloads)
-        if bundle:
-            asked = Asked(self._config, bundle, pack_head(candidate.head), payloads)
-            trial = in_a_child(asked, edge.probe_s, edge.probe_bytes_max)
-        else:
-            trial = tried(candidate.vertical, candidate.head, payloads)
-        if why := unhealthy(before, trial, model.alike if bundle else 0.0, edge):
+        self._judge(model, before, tried(candidate.vertical, candidate.head, payloads), 0.0)
+
+    def _judge(self, model: Model, before: Trial, trial: Trial, expected: float) -> None:
+        if why := unhealthy(before, trial, expected, self._config.edge):
             raise UnhealthyReleaseError(f"version {model.version} was not installed: {why}")
 
     def keep(self, model: Model, bundle: bytes) -> None:

@@ -73,8 +73,8 @@ def in_a_child(asked: Asked, timeout_s: float, memory_bytes_max: int) -> Trial:
             return Trial(failure=f"it crashed with exit code {done.returncode}{': ' + said[-1] if said else ''}")
 
 
-def _answer(folder: Path) -> Trial:
-    asked = msgspec.msgpack.decode((folder / "trial.msgpack").read_bytes(), type=Asked)
+def _tried(asked: Asked) -> Trial:
+    """What is asked, in this process."""
     try:
         vertical = load_vertical(asked.config)
         if asked.bundle:
@@ -91,7 +91,7 @@ def main() -> None:
     folder, memory = Path(sys.argv[1]), int(sys.argv[2])
     if memory:
         resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    trial = _answer(folder)
+    trial = _tried(msgspec.msgpack.decode((folder / "trial.msgpack").read_bytes(), type=Asked))
     fresh = folder / "trial.json.part"
     fresh.write_bytes(msgspec.json.encode(trial))
     fresh.replace(folder / "trial.json")
