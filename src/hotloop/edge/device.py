@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from contextlib import suppress
 
 from hotloop.config import LoopConfig
 from hotloop.edge.health import Trial, median, unhealthy
 from hotloop.edge.probe import Asked, in_a_child, tried
-from hotloop.errors import NotFoundError, UnhealthyReleaseError
+from hotloop.errors import UnhealthyReleaseError
 from hotloop.ports import Clock
 from hotloop.predict import Current
 from hotloop.store.slots import Installed, Slots
@@ -103,8 +102,7 @@ class Device:
     def _forget(self) -> None:
         """Go back on the disk too, unless what was given up never came to it."""
         if self._unkept is None:
-            with suppress(NotFoundError):  # then the start model answers
-                self._slots.back()
+            self._slots.back()
         self._back, self._unkept, self._said = False, None, True
 
     def _write(self, bundle: bytes) -> None:

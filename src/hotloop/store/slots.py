@@ -15,7 +15,6 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from hotloop.errors import NotFoundError
 from hotloop.store.local import in_our_words, opened
 from hotloop.types import Model, digest
 
@@ -99,16 +98,16 @@ class Slots:
             except apsw.Error as error:
                 raise in_our_words(error, self._path) from error
 
-    def back(self) -> Installed:
-        """Let what answered before answer again. NotFoundError if there is nothing whole."""
+    def back(self) -> Installed | None:
+        """Let what answered before answer again; None if nothing whole did: then the start model does."""
         with self._lock:
             try:
                 with self._connection:
-                    found = self._read(self._other(self._place()))
+                    bad = self._place()
+                    found = self._read(self._other(bad))
+                    self._run("DELETE FROM slot WHERE place = ?", bad)
             except apsw.Error as error:
                 raise in_our_words(error, self._path) from error
-        if found is None:
-            raise NotFoundError("there is no release to go back to: the start model answers")
         return found
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ import random
 
 import msgspec
 
-from hotloop.errors import NotFoundError, StoreError
+from hotloop.errors import StoreError
 from hotloop.store.slots import Slots
 from hotloop.testing.disk import Disk, Image, PowerCuts, SimulatedVfs, Step
 from hotloop.types import Model, digest
@@ -58,8 +58,8 @@ def _work(vfs: SimulatedVfs, rng: random.Random) -> tuple[list[Step], list[_Mome
     with contextlib.closing(Slots("slots", vfs.name)) as slots:
         for _ in range(25):
             if rng.random() < 0.2 and version > 1:
-                with contextlib.suppress(NotFoundError):
-                    moments.append(_Moment(len(vfs.disk.steps), slots.back().model.version))
+                found = slots.back()
+                moments.append(_Moment(len(vfs.disk.steps), 0 if found is None else found.model.version))
             else:
                 version += 1
                 if rng.random() < 0.4:

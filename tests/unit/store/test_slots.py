@@ -5,7 +5,7 @@ from __future__ import annotations
 import apsw
 import pytest
 
-from hotloop.errors import DiskFullError, NewerFormatError, NotFoundError, StoreBusyError, StoreError
+from hotloop.errors import DiskFullError, NewerFormatError, StoreBusyError, StoreError
 from hotloop.store.slots import Slots
 from hotloop.types import Model, digest
 
@@ -35,8 +35,7 @@ def again(slots, tmp_path):
 def test_a_new_device_has_none(slots):
     """The start model answers, and there is nothing to go back to."""
     assert slots.start() is None
-    with pytest.raises(NotFoundError, match="start model"):
-        slots.back()
+    assert slots.back() is None
 
 
 def test_the_newest_answers_and_the_one_before_is_at_hand(slots, tmp_path):
@@ -56,6 +55,13 @@ def test_what_takes_the_process_down_is_started_twice_at_most(slots, tmp_path):
     slots.install(model(1), b"", proven=True)
     slots.install(model(2), b"", proven=False)
     assert [again(slots, tmp_path) for _ in range(4)] == [2, 2, 1, 1]
+
+
+def test_what_was_given_up_does_not_come_back(slots, tmp_path):
+    """Not even where nothing answered before it."""
+    slots.install(model(1), b"", proven=False)
+    assert slots.back() is None
+    assert again(slots, tmp_path) is None
 
 
 def test_what_has_proven_itself_may_be_started_as_often_as_need_be(slots, tmp_path):
