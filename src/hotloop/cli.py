@@ -25,7 +25,7 @@ from rich.table import Table
 
 from hotloop.config import LoopConfig, check_name, load
 from hotloop.errors import ConfigError, HotloopError, NotFoundError
-from hotloop.types import Command, Selection
+from hotloop.types import Command, Selection, digest
 
 app = typer.Typer(
     help="The high-density feedback loop: a model on the line gets better from each verdict.",
@@ -170,6 +170,49 @@ def _token(path: Path | None) -> str:
     if not token.strip():
         raise ConfigError("there is no token: give --token-file, or set HOTLOOP_TOKEN (the hub's tokens.json has one)")
     return token.strip()
+
+
+keys = typer.Typer(help="The keys that sign releases.", no_args_is_help=True, add_completion=False)
+app.add_typer(keys, name="keys")
+RootFolder = Annotated[Path | None, typer.Option("--root-folder", help="Where the root key goes: a stick.")]
+
+
+@keys.command("init")
+def keys_init(path: LoopFile = Path("loop.toml"), root_folder: RootFolder = None) -> None:
+    """Make a root key and an online key, before the hub's first start."""
+    from hotloop.store.clock import SystemClock
+    from hotloop.store.signing import make_keys
+
+    where = make_keys(_trust(path), SystemClock(), root_folder)
+    out.print(f"the root key is {where}: keep it where the hub is not", highlight=False, markup=False, soft_wrap=True)
+
+
+@keys.command("show")
+def keys_show(path: LoopFile = Path("loop.toml")) -> None:
+    """Say the digest of the first root: what a line is given as --root."""
+    from hotloop.store.signing import first_root
+
+    out.print(digest(first_root(_trust(path))), highlight=False, markup=False, soft_wrap=True)
+
+
+@keys.command("rotate")
+def keys_rotate(
+    root_key: Annotated[Path, typer.Option("--root-key", help="The root key's file.")],
+    path: LoopFile = Path("loop.toml"),
+    root_folder: RootFolder = None,
+) -> None:
+    """Exchange the online key; and the root key too, if a folder for a new one is given."""
+    from hotloop.store.clock import SystemClock
+    from hotloop.store.signing import rotate
+
+    version = rotate(_trust(path), SystemClock(), root_key, new_root_folder=root_folder)
+    words = f"root {version} is written: restart the hub; lines follow by themselves, and refuse what the old key signs"
+    out.print(words, highlight=False, markup=False, soft_wrap=True)
+
+
+def _trust(path: Path) -> Path:
+    """Where a loop's keys are."""
+    return Path(load(path).store.folder) / "trust"
 
 
 @app.command()

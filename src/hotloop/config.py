@@ -156,7 +156,7 @@ class JoinConfig(Section, frozen=True):
 class EdgeConfig(Section, frozen=True):
     """`[edge]`: the line's side (`hotloop edge`)."""
 
-    port: Annotated[int, Meta(ge=0, le=65535)] | None = None  # of this device, for payloads by HTTP; 0: a free one
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0  # of this device, for payloads by HTTP; 0: none
     payload_bytes_max: Positive = 16 * 2**20  # of one payload by HTTP
     spool_bytes_max: Positive = 2 * 2**30  # of what waits for the hub; beyond it the cheapest is dropped and counted
     spool_age_s_max: Annotated[float, Meta(gt=0)] = 7 * 86_400.0  # of what waits for the hub, verdicts apart
@@ -184,8 +184,8 @@ class LoopConfig(Section, frozen=True):
     refresh: RefreshConfig = RefreshConfig()
     review: ReviewConfig = ReviewConfig()
     hub: HubConfig = HubConfig()
-    store: StoreConfig = StoreConfig()
     edge: EdgeConfig = EdgeConfig()
+    store: StoreConfig = StoreConfig()
     tables: dict[str, dict[str, Any]] = {}  # the verticals' own tables: the core does not read them
     base: str = ""  # the folder of loop.toml, from which relative paths are seen
 

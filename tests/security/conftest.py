@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from hotloop.config import LoopConfig
+from hotloop.config import LoopConfig, StoreConfig
 from hotloop.engine import Engine
 from hotloop.hub.app import HubApp
 from hotloop.hub.auth import Credential, Keyring
@@ -54,7 +54,8 @@ class Hub(msgspec.Struct):
 @contextmanager
 def open_hub(folder: Path) -> Iterator[Hub]:
     """A hub for vectors of two columns, with a credential a role and one bound to line-7."""
-    config = LoopConfig(vertical="vectors", tables={"vectors": dict(labels=("ok", "worn"), columns=2)})
+    tables = {"vectors": dict(labels=("ok", "worn"), columns=2)}
+    config = LoopConfig(store=StoreConfig(folder=str(folder)), vertical="vectors", tables=tables)
     ports = Ports(
         log=MemoryLog(),
         lake=MemoryLake(),

@@ -20,6 +20,7 @@ STRANGERS: list[tuple[str, bytes]] = [
     ("another scheme", b"Basic YWRtaW46YWRtaW4="),
     ("an empty token", b"Bearer "),
 ]
+OF_NO_LINE = ("/v1/blobs", "/v1/releases/{name}")
 # One request of each route that its handler can answer; a new route wants one here.
 TARGETS = {
     "/v1/observations": "/v1/observations?line=line-7",
@@ -27,6 +28,8 @@ TARGETS = {
     "/v1/predictions/{id}": "/v1/predictions/line-7:1",
     "/v1/models/{version}": "/v1/models/1",
     "/v1/follow": "/v1/follow?line=line-7",
+    "/v1/releases": "/v1/releases?line=line-7",
+    "/v1/releases/{name}": "/v1/releases/1.root.json",
 }
 
 
@@ -61,7 +64,7 @@ def ask(hub: Any, route: Route, authorization: bytes, line: str = "line-7") -> t
     hub.engine.log.append([Event("line-7", 1, prediction("line-7"))])
     path, _, query = (
         TARGETS.get(route.path, route.path)
-        .replace("line-7", line if route.path == "/v1/follow" else "line-7")
+        .replace("line-7", line if route.lane == "streams" else "line-7")
         .partition("?")
     )
     if route.path == "/v1/observations":
@@ -99,7 +102,7 @@ def test_strangers_get_no_answer_but_health(hub: Any, route: Route, _who: str, a
 
 @pytest.mark.parametrize(
     "route",
-    [r for r in ROUTES if r.permission in ("observe", "events", "follow") and r.path != "/v1/blobs"],
+    [r for r in ROUTES if r.permission in ("observe", "events", "follow") and r.path not in OF_NO_LINE],
     ids=lambda r: r.path,
 )
 def test_a_bound_line_reaches_its_own_and_not_what_is_foreign(hub: Any, route: Route) -> None:

@@ -107,7 +107,7 @@ def _sensors(config: LoopConfig, post: Post, agent: Agent, stack: ExitStack, sto
         thread.start()
         stack.callback(thread.join, 2.0)
         places.append(f"watching {config.sense.folder}")
-    if config.edge.port is not None:
+    if config.edge.port:
         server = LocalHttp(agent, config.edge.port, config.edge.payload_bytes_max)
         stack.callback(server.close)
         places.append(f"POST {server.url}/predict")

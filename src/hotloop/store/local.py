@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import apsw
@@ -21,11 +22,10 @@ def opened(path: str, schema: str, newest: int, vfs: str = "") -> apsw.Connectio
         connection = apsw.Connection(path, vfs=vfs or None)
     except (apsw.Error, OSError) as error:
         raise in_our_words(error, path) from error
-    try:
+    with ExitStack() as stack:
+        stack.callback(connection.close)
         _prepare(connection, path, schema, newest)
-    except BaseException:
-        connection.close()
-        raise
+        stack.pop_all()
     return connection
 
 

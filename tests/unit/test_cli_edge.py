@@ -1,0 +1,122 @@
+"""The commands of the line's side and of the keys: what they need, and what they say."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from typer.testing import CliRunner
+
+from hotloop.cli import app
+from hotloop.edge import run as edge
+from hotloop.errors import AccessError, ConfigError, HubUnreachableError
+from hotloop.store.clock import SystemClock
+from hotloop.store.signing import first_root, make_keys
+from hotloop.types import digest
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """A loop of vectors."""
+    path = tmp_path / "loop.toml"
+    path.write_text('vertical = "vectors"\n[vectors]\nlabels = ["ok", "worn"]\ncolumns = 2\n')
+    return path
+
+
+def run(*words, env=None):
+    """A command; what it printed, or the error it ended in."""
+    result = CliRunner().invoke(app, [str(word) for word in words], env=env)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.output
+
+
+def test_keys_are_made_shown_and_exchanged(settings, tmp_path):
+    """The root key goes where it is told to; the digest is that of the first root, also after a rotation."""
+    stick = tmp_path / "stick"
+    said = run("keys", "init", settings, "--root-folder", stick)
+    assert str(stick / "root.pem") in said
+    trust = tmp_path / "hotloop-data/trust"
+    assert not (trust / "root.pem").exists()
+    shown = run("keys", "show", settings).strip()
+    assert shown == digest(first_root(trust))
+    assert "root 2 is written" in run("keys", "rotate", settings, "--root-key", stick / "root.pem")
+    assert run("keys", "show", settings).strip() == shown
+    with pytest.raises(ConfigError, match="keys already"):
+        run("keys", "init", settings)
+
+
+def test_keys_that_are_not_there_are_said(settings):
+    """With the command that makes them."""
+    with pytest.raises(ConfigError, match="hotloop keys init"):
+        run("keys", "show", settings)
+    with pytest.raises(ConfigError, match="hotloop keys init"):
+        run("keys", "rotate", settings, "--root-key", "nowhere.pem")
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "message"),
+    [
+        ((), {}, "--hub http"),
+        (("--hub", "http://h"), {}, "--line line-1"),
+        (("--hub", "http://h", "--line", "a b"), {}, "no name"),
+        (("--hub", "http://h", "--line", "l"), {"HOTLOOP_TOKEN": " "}, "no token"),
+        (("--hub", "http://h", "--line", "l", "--token-file", "nowhere"), {}, "cannot be read"),
+    ],
+)
+def test_what_an_edge_needs_is_said(settings, words, env, message):
+    """Before anything is opened."""
+    with pytest.raises(ConfigError, match=message):
+        run("edge", settings, *words, env=env)
+
+
+class Client:
+    """A hub that has a root, after it was away for a while."""
+
+    def __init__(self, root, away=0):
+        self.root, self.away = root, away
+
+    def release_file(self, name):
+        if self.away:
+            self.away -= 1
+            raise HubUnreachableError("away")
+        return self.root
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A hub's first root."""
+    make_keys(tmp_path / "trust", SystemClock())
+    return first_root(tmp_path / "trust")
+
+
+def test_the_root_is_kept_from_the_first_start_on(root, tmp_path):
+    """Another one that the hub shows later is not looked at."""
+    post = edge.Post("http://h", "l", "t", tmp_path / "edge", digest(root))
+    assert edge.trusted_root(post, Client(root)) == root
+    assert edge.trusted_root(post, Client(b"another")) == root
+    other = edge.Post("http://h", "l", "t", tmp_path / "other", digest(b"told"))
+    with pytest.raises(AccessError, match="Nothing was installed"):
+        edge.trusted_root(other, Client(root))
+    assert not (tmp_path / "other/root.json").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_said(root, tmp_path):
+    """With the flag that gives another."""
+    (tmp_path / "edge").write_text("a file")
+    with pytest.raises(ConfigError, match="--state"):
+        edge.trusted_root(edge.Post("http://h", "l", "t", tmp_path / "edge"), Client(root))
+
+
+def test_the_first_start_waits_for_the_hub(root, tmp_path, caplog):
+    """Until it is told to stop."""
+    stop = threading.Event()
+    stop.wait = lambda seconds: False
+    post = edge.Post("http://h", "l", "t", tmp_path / "edge")
+    assert edge._root(post, Client(root, away=3), stop) == root
+    assert caplog.text.count("needs the hub") == 3
+    stop.wait = lambda seconds: True
+    with pytest.raises(HubUnreachableError):
+        edge._root(edge.Post("http://h", "l", "t", tmp_path / "new"), Client(root, away=3), stop)
+    with pytest.raises(AccessError):
+        edge._root(edge.Post("http://h", "l", "t", tmp_path / "new", "0" * 64), Client(root), stop)
