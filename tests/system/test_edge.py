@@ -44,7 +44,7 @@ class Plant:
     """A hub and an edge in one folder, each of which can go away and come back."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.edge_port = folder, free_port()
+        self.folder, self.edge_port, self.clients = folder, free_port(), []
         (folder / "in").mkdir()
         (folder / "loop.toml").write_text(SETTINGS.format(hub=free_port(), edge=self.edge_port))
         (folder / "hub.toml").write_text((folder / "loop.toml").read_text().replace('folder = "in"', 'folder = ""'))
@@ -58,13 +58,15 @@ class Plant:
         self.hub = start_hub(self.folder / "hub.toml")
         headers = {"authorization": f"Bearer {self.hub.tokens['admin']}"}
         self.ask = httpx.Client(base_url=self.hub.url, headers=headers, trust_env=False, timeout=20)
+        self.clients.append(self.ask)
 
     def edge_on(self, *more):
         command = [sys.executable, "-m", "hotloop", "edge", "loop.toml", "--hub", self.hub.url, "--line", "line-1"]
         command += ["--token-file", "token", *more]
-        log = (self.folder / "edge.log").open("ab")
-        self.edge = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
+        with (self.folder / "edge.log").open("ab") as log:
+            self.edge = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
         self.local = httpx.Client(base_url=f"http://127.0.0.1:{self.edge_port}", trust_env=False, timeout=20)
+        self.clients.append(self.local)
         return self.until(self.health)
 
     def edge_off(self, how=signal.SIGTERM):
@@ -97,6 +99,8 @@ class Plant:
         if self.edge.poll() is None:
             self.edge_off()
         self.hub.stop()
+        for client in self.clients:
+            client.close()
 
 
 @pytest.fixture
@@ -166,9 +170,9 @@ def test_the_first_start_waits_for_the_hub_and_a_wrong_token_is_said(plant):
     """It says what it waits for; a token that the hub does not take ends it."""
     plant.edge_off()
     (plant.folder / "token").write_text("x" * 40)
+    command = [sys.executable, "-m", "hotloop", "edge", "loop.toml", "--hub", plant.hub.url, "--line", "line-3"]
     done = subprocess.run(
-        [sys.executable, "-m", "hotloop", "edge", "loop.toml", "--hub", plant.hub.url, "--line", "line-3", "--state", "s"],
-        cwd=plant.folder, capture_output=True, text=True, timeout=60, check=False,
+        [*command, "--state", "s"], cwd=plant.folder, capture_output=True, text=True, timeout=60, check=False,
         env={**os.environ, "HOTLOOP_TOKEN": "x" * 40},
     )  # fmt: skip
     assert done.returncode == 1
