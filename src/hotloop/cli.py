@@ -48,6 +48,13 @@ def main() -> None:
         said = escape(str(error))  # it may name a table of loop.toml in brackets, which are markup to rich
         err.print(f"[bold red]{type(error).__name__}[/]: {said}", highlight=False, soft_wrap=True)
         sys.exit(1)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package == "hotloop":
+            raise
+        said = f"{package} is not installed: pip install 'hotloop\\[hub]' for a hub, 'hotloop\\[train]' to train"
+        err.print(f"[bold red]ConfigError[/]: {said}", highlight=False, soft_wrap=True)
+        sys.exit(1)
 
 
 @app.command()

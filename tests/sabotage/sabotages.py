@@ -23,8 +23,10 @@ import msgspec
 
 from hotloop import agent, gate
 from hotloop.adapters.hub_client import HubClient
+from hotloop.adapters.release_check import ReleaseCheck
 from hotloop.agent import Agent
 from hotloop.config import EdgeConfig, HubConfig
+from hotloop.edge import health, probe
 from hotloop.errors import ConfigError, HubUnreachableError, InputError
 from hotloop.feedback import trust
 from hotloop.gate.sealed import Sealed
@@ -36,15 +38,19 @@ from hotloop.lineage import Lineage
 from hotloop.sense import images
 from hotloop.store import format as form
 from hotloop.store import local
+from hotloop.store.signing import Signer
 from hotloop.store.spool import DiskSpool
 from hotloop.store.verify import Scan
 from hotloop.store.writer import Writer
+from hotloop.testing.faulty import Faulty, bundle
 from hotloop.testing.full_disk import check_failing_calls
 from hotloop.testing.offline_line import check_offline_day
 from hotloop.testing.power import check_power_cuts
+from hotloop.testing.release_attacks import check_release_attacks
 from hotloop.testing.rot import check_bit_rot
+from hotloop.testing.slot_power import check_slot_cuts
 from hotloop.testing.spool_power import check_spool_cuts
-from hotloop.types import Event
+from hotloop.types import Event, Payload
 
 
 @dataclass(frozen=True)
@@ -246,6 +252,25 @@ def keys_at_sending() -> AbstractContextManager[object]:
     )
 
 
+def attacks(folder: Path) -> None:
+    """Row 15: each attack twenty times, true releases between them."""
+    check_release_attacks(folder, 180, seed=3)
+
+
+def slot_cuts(_: Path) -> None:
+    """Row 16: power cuts under an installation."""
+    check_slot_cuts(400, seed=2)
+
+
+def faults(_: Path) -> None:
+    """Row 17: backbones that are slow, or answer otherwise than the gate expects, are not fit."""
+    head, payloads = Faulty(bundle()).start(), [Payload(f"[{k}.0, -0.5]".encode()) for k in range(-8, 8)]
+    present = probe.tried(Faulty(bundle()), head, payloads)
+    for fault in ("slow", "other", "nan", "raise"):
+        trial = probe.tried(Faulty(bundle(0.5, fault)), head, payloads)
+        assert health.unhealthy(present, trial, 0.95, EdgeConfig(latency_s_least=0.01)), fault
+
+
 SABOTAGES: list[Sabotage] = [
     Sabotage(1, "never sync", lambda: mock.patch.object(form, "SYNCHRONOUS", "OFF"), power),
     Sabotage(1, "acknowledge before the sync", lambda: mock.patch.object(form, "SYNCHRONOUS", "NORMAL"), power),
@@ -401,6 +426,26 @@ SABOTAGES: list[Sabotage] = [
         lambda: edited(trust.Trust, "admits", "own <= max(", "True or own <= max("),
         quota,
     ),
+    Sabotage(
+        15,
+        "believe the number on the envelope",
+        lambda: edited(ReleaseCheck, "model", "model.version != release.version", "False"),
+        attacks,
+    ),
+    Sabotage(15, "let versions stand still", lambda: edited(Signer, "_next", "self._last + 1", "0"), attacks),
+    Sabotage(
+        16,
+        "never sync the slots",
+        lambda: edited(local, "_prepare", '"synchronous", "FULL"', '"synchronous", "OFF"'),
+        slot_cuts,
+    ),
+    Sabotage(
+        17,
+        "do not look at the time",
+        lambda: edited(health, "unhealthy", "if slow > max(", "if False and max("),
+        faults,
+    ),
+    Sabotage(17, "expect nothing", lambda: edited(health, "unhealthy", "alike < expected", "alike < 0.0"), faults),
     Sabotage(19, "lose an error's status", unmapped, fuzzed),
     Sabotage(22, "let every role in", lambda: edited(table.Caller, "may", 'permission == "open" or', "True or"), roles),
     Sabotage(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -120,3 +122,35 @@ def test_the_first_start_waits_for_the_hub(root, tmp_path, caplog):
         edge._root(edge.Post("http://h", "l", "t", tmp_path / "new"), Client(root, away=3), stop)
     with pytest.raises(AccessError):
         edge._root(edge.Post("http://h", "l", "t", tmp_path / "new", "0" * 64), Client(root), stop)
+
+
+LIGHT = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("prometheus_client", "matplotlib", "pyarrow", "lance", "uvicorn", "torch"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+"""
+
+
+def lightly(code):
+    """Run code where the hub's packages are not installed."""
+    return subprocess.run([sys.executable, "-c", LIGHT + code], capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_device_needs_neither_a_lake_nor_a_server_nor_torch():
+    """`hotloop[edge]` is enough to load a line's vertical and its agent."""
+    code = "import hotloop.edge.run\nfrom hotloop.config import LoopConfig\nfrom hotloop.loading import load_vertical\n"
+    done = lightly(code + "print(load_vertical(LoopConfig()).start().labels)")
+    assert "open" in done.stdout, done.stderr
+
+
+def test_a_command_that_needs_more_says_what_to_install(settings):
+    """In one sentence, without a traceback."""
+    done = lightly(f"sys.argv = ['hotloop', 'report', {str(settings)!r}]\nfrom hotloop.cli import main\nmain()")
+    assert done.returncode == 1
+    assert "is not installed: pip install 'hotloop[hub]'" in done.stderr
+    assert "Traceback" not in done.stderr
