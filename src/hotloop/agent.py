@@ -101,6 +101,7 @@ class Agent:
         self.place = place
         self.predictor = Predictor(vertical)
         self.refused: deque[str] = deque(maxlen=_REFUSED_MAX)  # the last that the hub would not take, in its words
+        self.trouble = ""  # why the hub takes nothing, in its words; "" while it does
         self._hub = hub
         self._clock = clock
         self._device = device
@@ -317,8 +318,10 @@ class Agent:
                 self._spool.done(batch)
         except (InputError, CorruptError):
             return all(self._sent_alone(item) for item in batch)
-        except HotloopError:
+        except HotloopError as error:
+            self.trouble = str(error)
             return False
+        self.trouble = ""
         return True
 
     def _sent_alone(self, item: Spooled) -> bool:

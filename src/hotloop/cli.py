@@ -144,21 +144,22 @@ def edge(
     token_file: Annotated[
         Path | None, typer.Option("--token-file", help="Holds this line's token; else it is in HOTLOOP_TOKEN.")
     ] = None,
+    code: Annotated[str, typer.Option("--enrol", help="The code of `hotloop enrol`: changed for a token, once.")] = "",
     state: Annotated[Path, typer.Option("--state", help="This device's own folder: spool and releases.")] = Path(
         "hotloop-edge"
     ),
-    root_digest: Annotated[
-        str, typer.Option("--root", help="Digest of the hub's first root, as `hotloop keys show` says it.")
-    ] = "",
 ) -> None:
     """A line: predict at once with or without the hub, send what was seen, answer with each release that does well."""
-    from hotloop.edge.run import Post, run
+    from hotloop.edge.run import Post, enrolled, own_token, run
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     config = load(path)
     if not hub or not line:
         raise ConfigError("say where the hub is and which line this is: --hub http://... --line line-1")
-    post = Post(hub, check_name(line, "--line"), _token(token_file), state, root_digest)
+    check_name(line, "--line")
+    if code:
+        enrolled(hub, code, state)
+    post = Post(hub, line, own_token(state) or _token(token_file), state)
     stop = threading.Event()
     for kind in (signal.SIGTERM, signal.SIGINT):
         signal.signal(kind, lambda *_: stop.set())
@@ -175,8 +176,46 @@ def _token(path: Path | None) -> str:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} cannot be read ({error}): it holds the line's token") from error
     if not token.strip():
-        raise ConfigError("there is no token: give --token-file, or set HOTLOOP_TOKEN (the hub's tokens.json has one)")
+        raise ConfigError("there is no token: give --enrol CODE (of hotloop enrol, at the hub), or --token-file")
     return token.strip()
+
+
+@app.command()
+def enrol(
+    path: LoopFile = Path("loop.toml"),
+    line: Annotated[str, typer.Option("--line", help="The line whose computer it is.")] = "",
+    hours: Annotated[float, typer.Option("--hours", help="How long the code is good.", min=0.0)] = 24.0,
+) -> None:
+    """Make a code with which a line's computer gets a token of its own, once. An older code is good no more."""
+    from hotloop.store.signing import first_root, open_signer
+
+    config, devices = _devices(path)
+    with closing(devices):
+        code = devices.invite(check_name(line, "--line"), hours)
+    trust = Path(config.store.folder) / "trust"
+    open_signer(trust, config.rollout, devices.clock, lambda _: b"")
+    command = f"hotloop edge --hub URL --line {line} --enrol {code}.{digest(first_root(trust))}"
+    out.print(f"on the device, within {hours:g} hours:\n  {command}", highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
+def revoke(
+    line: Annotated[str, typer.Option("--line", help="The line whose computer is lost.")],
+    path: LoopFile = Path("loop.toml"),
+) -> None:
+    """A lost device is a stranger from the next request on. Its line enrols another with a new code."""
+    with closing(_devices(path)[1]) as devices:
+        devices.revoke(line)
+    out.print(f"the device of {line} is a stranger now", highlight=False, markup=False, soft_wrap=True)
+
+
+def _devices(path: Path) -> tuple[LoopConfig, Any]:
+    """A loop's settings and its devices."""
+    from hotloop.store.clock import SystemClock
+    from hotloop.store.devices import Devices
+
+    config = load(path)
+    return config, Devices(Path(config.store.folder), SystemClock())
 
 
 keys = typer.Typer(help="The keys that sign releases.", no_args_is_help=True, add_completion=False)

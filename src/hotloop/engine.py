@@ -33,6 +33,7 @@ from hotloop.recovery import last_sequence, past, records_of, recover
 from hotloop.refresher import Refresher
 from hotloop.rollout import as_release, next_release, wait_s
 from hotloop.steps import Update, affected, selected
+from hotloop.store.devices import Devices
 from hotloop.store.signing import Signer, open_signer
 from hotloop.types import (
     Asked,
@@ -262,6 +263,11 @@ class Engine:
             self.lake.put([self.start_vertical.bundle()])
         folder = Path(self.config.store.folder) / "trust"
         return open_signer(folder, self.config.rollout, self.clock, self.lake.get)
+
+    @functools.cached_property
+    def devices(self) -> Devices:
+        """The lines' own computers, and their tokens."""
+        return Devices(Path(self.config.store.folder), self.clock)
 
     def affected(self, selection: Selection) -> str:
         """Which releases learned what a selection means, in words."""

@@ -12,6 +12,7 @@ from hotloop import agent as agent_module
 from hotloop.agent import Agent, Place
 from hotloop.config import EdgeConfig
 from hotloop.errors import (
+    AccessError,
     DiskFullError,
     HubUnreachableError,
     InputError,
@@ -561,3 +562,13 @@ def test_only_a_few_backbones_are_kept(hub):
     line._follow_once()
     assert line.predictor.version == 9
     assert hub.fetched.count(digest(b"a")) == 2
+
+
+def test_why_the_hub_takes_nothing_is_said_while_it_does_not(line, hub):
+    """In its words; nothing once it does."""
+    hub.fails = [(AccessError("send a token that I know"), None)]
+    sensed(line, 1)
+    assert not line.send_once()
+    assert line.trouble == "send a token that I know"
+    assert line.send_once()
+    assert line.trouble == ""

@@ -84,6 +84,12 @@ class Client:
             raise HubUnreachableError("away")
         return self.root
 
+    def enrol(self):
+        return "token", self.root
+
+    def close(self):
+        pass
+
 
 @pytest.fixture
 def root(tmp_path):
@@ -94,13 +100,24 @@ def root(tmp_path):
 
 def test_the_root_is_kept_from_the_first_start_on(root, tmp_path):
     """Another one that the hub shows later is not looked at."""
-    post = edge.Post("http://h", "l", "t", tmp_path / "edge", digest(root))
+    post = edge.Post("http://h", "l", "t", tmp_path / "edge")
     assert edge.trusted_root(post, Client(root)) == root
     assert edge.trusted_root(post, Client(b"another")) == root
-    other = edge.Post("http://h", "l", "t", tmp_path / "other", digest(b"told"))
-    with pytest.raises(AccessError, match="Nothing was installed"):
-        edge.trusted_root(other, Client(root))
-    assert not (tmp_path / "other/root.json").exists()
+
+
+def test_a_code_names_the_root_that_is_to_be_trusted(root, tmp_path, monkeypatch):
+    """A hub that shows another one is not enrolled with: nothing is kept."""
+    monkeypatch.setattr(edge, "HubClient", lambda hub, code: Client(root))
+    with pytest.raises(AccessError, match="Nothing was kept"):
+        edge.enrolled("http://h", "code." + digest(b"told"), tmp_path / "edge")
+    assert not (tmp_path / "edge").exists()
+    edge.enrolled("http://h", "code." + digest(root), tmp_path / "edge")
+    assert edge.own_token(tmp_path / "edge") == "token"
+    assert edge.own_token(tmp_path / "other") == ""
+    assert (tmp_path / "edge/token").stat().st_mode & 0o077 == 0
+    (tmp_path / "edge/token").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        edge.own_token(tmp_path / "edge")
 
 
 def test_a_folder_that_cannot_be_written_is_said(root, tmp_path):
@@ -120,8 +137,9 @@ def test_the_first_start_waits_for_the_hub(root, tmp_path, caplog):
     stop.wait = lambda seconds: True
     with pytest.raises(HubUnreachableError):
         edge._root(edge.Post("http://h", "l", "t", tmp_path / "new"), Client(root, away=3), stop)
-    with pytest.raises(AccessError):
-        edge._root(edge.Post("http://h", "l", "t", tmp_path / "new", "0" * 64), Client(root), stop)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError):
+        edge._root(edge.Post("http://h", "l", "t", tmp_path / "file"), Client(root), stop)
 
 
 LIGHT = """

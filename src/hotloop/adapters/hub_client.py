@@ -59,6 +59,11 @@ class _Ordered(msgspec.Struct, frozen=True):
     words: str
 
 
+class _Enrolled(msgspec.Struct, frozen=True):
+    token: str
+    root: bytes
+
+
 class Taken(msgspec.Struct, frozen=True):
     """A feedback is durable at `offset`; `known`: the hub knows its prediction."""
 
@@ -136,6 +141,11 @@ class HubClient:
     def status(self) -> dict[str, Any]:
         """How the loop stands."""
         return _read(self._ask("GET", "/v1/status"), dict)
+
+    def enrol(self) -> tuple[str, bytes]:
+        """A device's own token, and the root it is to trust, for the code that this client shows as its token."""
+        found = _read(self._ask("POST", "/v1/enrol"), _Enrolled)
+        return found.token, found.root
 
     def release_file(self, name: str) -> bytes:
         """A file of the repository of releases. NotFoundError."""

@@ -2,7 +2,7 @@
 
     POST /predict      the payload's bytes; answers the prediction as JSON at once
     POST /feedback     a verdict, as `POST /v1/feedback` of the hub takes it
-    GET  /healthz      version, spool, what was refused
+    GET  /healthz      version, spool, what was dropped or refused, and why the hub takes nothing if it does not
 
 Loopback only: whoever may run programs on this device may use it, nobody else can reach it.
 """
@@ -33,6 +33,7 @@ class Health(msgspec.Struct, frozen=True):
     spool_bytes: int
     dropped: dict[str, int]
     refused: list[str]
+    trouble: str
 
 
 class LocalHttp:
@@ -78,6 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
                 state.size_bytes,
                 state.dropped,
                 list(self.agent.refused),
+                self.agent.trouble,
             )
         )
 

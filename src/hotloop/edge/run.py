@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -20,10 +21,13 @@ from hotloop.edge.local_http import LocalHttp
 from hotloop.errors import AccessError, ConfigError, HotloopError
 from hotloop.loading import load_vertical
 from hotloop.store.clock import SystemClock
+from hotloop.store.signing import FIRST_ROOT
 from hotloop.store.slots import Slots
 from hotloop.store.spool import DiskSpool
 from hotloop.types import Payload, Prediction, digest
 
+_ROOT = "root.json"
+_OWN = "token"  # the file that holds this device's token
 _log = logging.getLogger("hotloop.edge")
 
 
@@ -35,32 +39,58 @@ class Post:
     line: str
     token: str
     folder: Path
-    root_digest: str = ""  # of the first root, as the hub's engineer read it out; "": the first one seen is trusted
 
 
 def trusted_root(post: Post, client: HubClient) -> bytes:
-    """The root that this device trusts: the one it was given at its first start.
+    """The root that this device trusts: the one it was given when it enrolled, else the first one that it saw."""
+    path = post.folder / _ROOT
+    if not path.is_file():
+        _keep(path, client.release_file(FIRST_ROOT), 0o644)
+    return path.read_bytes()
 
-    AccessError if the hub's is not the one whose digest was read out.
+
+def enrolled(hub: str, code: str, folder: Path) -> None:
+    """Change a code for this device's own token, and keep it in its folder, with the root that it is to trust.
+
+    `code`: as `hotloop enrol` prints it, with the root's digest behind a dot. AccessError if the hub does not take it,
+    or shows another root.
     """
-    path = post.folder / "root.json"
-    if path.is_file():
-        return path.read_bytes()
-    root = client.release_file("1.root.json")
-    if post.root_digest and digest(root) != post.root_digest:
+    secret, _, expected = code.partition(".")
+    with closing(HubClient(hub, secret)) as client:
+        token, root = client.enrol()
+    if digest(root) != expected:
         raise AccessError(
-            f"the hub at {post.hub} shows a root with digest {digest(root)[:12]}..., not {post.root_digest[:12]}...: "
-            "this is not the hub that you were told of, or its keys were made anew. Nothing was installed",
+            f"the hub at {hub} shows a root with digest {digest(root)[:12]}..., not {expected[:12]}...: it is not the "
+            "hub that you were told of, or its keys were made anew. Nothing was kept; ask for another code",
             known=True,
         )
+    _keep(folder / _ROOT, root, 0o644)
+    _keep(folder / _OWN, token.encode(), 0o600)
+
+
+def _keep(path: Path, data: bytes, mode: int) -> None:
+    """Write a file of this device's own, whole or not at all."""
+    fresh = path.with_name(f".{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(".part")
-        fresh.write_bytes(root)
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         fresh.replace(path)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written ({error}): give the edge another folder with --state") from error
-    return root
+
+
+def own_token(folder: Path) -> str:
+    """The token that this device got when it enrolled; "" if it did not."""
+    try:
+        return (folder / _OWN).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{folder / _OWN} cannot be read ({error})") from error
 
 
 def run(config: LoopConfig, post: Post, stop: threading.Event, said: Callable[[str], None]) -> None:

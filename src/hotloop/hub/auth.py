@@ -13,7 +13,7 @@ import hmac
 import os
 import secrets
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ import msgspec
 from hotloop.config import Name
 from hotloop.errors import ConfigError
 from hotloop.hub.table import NOBODY, ROLES, Caller, Role
+from hotloop.store.devices import Devices
 
 _EXPLAIN = (
     "Bearer tokens of this hub, one a role; made at the first start. Give each person and line only the "
@@ -56,11 +57,13 @@ class Keyring:
     """The credentials that the hub knows, as (SHA-256 of the token, caller)."""
 
     known: tuple[tuple[bytes, Caller], ...]
+    device: Callable[[bytes], tuple[str, bool]] = lambda _secret: ("", False)  # see `Devices.known`
 
     @classmethod
-    def of(cls, credentials: Sequence[Credential]) -> Keyring:
-        """A keyring of these credentials. ConfigError names the entry that cannot be."""
-        return cls(tuple((_hashed(c), Caller(c.name, c.role, c.subject or "")) for c in credentials))
+    def of(cls, credentials: Sequence[Credential], devices: Devices | None = None) -> Keyring:
+        """A keyring of these credentials, and of devices. ConfigError names the entry that cannot be."""
+        known = tuple((_hashed(c), Caller(c.name, c.role, c.subject or "")) for c in credentials)
+        return cls(known) if devices is None else cls(known, devices.known)
 
     def caller(self, authorization: bytes) -> Caller:
         """Whose token the Authorization header carries; NOBODY for none or an unknown one."""
@@ -72,7 +75,11 @@ class Keyring:
         for known, caller in self.known:  # all of them, so that the time says nothing
             if hmac.compare_digest(asked, known):
                 found = caller
-        return found
+        return self._of_device(asked) if found is NOBODY else found
+
+    def _of_device(self, asked: bytes) -> Caller:
+        line, enrolled = self.device(asked)
+        return Caller(f"device of {line}", "line" if enrolled else "invited", line) if line else NOBODY
 
 
 def tokens_path(folder: Path) -> Path:

@@ -9,6 +9,7 @@ import msgspec
 from hotloop.errors import AccessError, RequestError
 from hotloop.hub import intake, shown
 from hotloop.hub.table import Answer, Call, Served
+from hotloop.store.signing import FIRST_ROOT
 from hotloop.types import Command, Declined, Feedback, Live, Payload, Prediction
 
 MSGPACK = "application/msgpack"
@@ -172,6 +173,12 @@ def records(served: Served, call: Call) -> Answer:
     page = served.log.read(call.params.after, call.params.limit)
     last = page[-1].offset if page else call.params.after
     return as_json(shown.RecordPage([shown.show_record(r) for r in page], last, end=len(page) < call.params.limit))
+
+
+def enrol(served: Served, call: Call) -> Answer:
+    """A token for a device, for the code of its line."""
+    root = served.signer.file(FIRST_ROOT)
+    return as_json(shown.Enrolled(served.devices.enrol(call.caller.subject), root))
 
 
 def release_file(served: Served, call: Call) -> Answer:

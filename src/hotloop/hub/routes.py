@@ -210,6 +210,16 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "POST",
+        "/v1/enrol",
+        "enrol",
+        handlers.enrol,
+        "A line's computer changes the code that it was given (as its bearer token) for a token of its own, once.",
+        response=shown.Enrolled,
+        audit=True,
+        writes=True,
+    ),
+    Route(
+        "POST",
         "/v1/live",
         "follow",
         handlers.acknowledge,

@@ -149,7 +149,7 @@ def running(served: Served, config: LoopConfig) -> Iterator[str]:
 
 def _prepare(served: Served, config: LoopConfig, ready: Callable[[str], None] | None) -> tuple[_Server, socket.socket]:
     """The application and its socket."""
-    keyring = Keyring.of(open_credentials(Path(config.store.folder)))
+    keyring = Keyring.of(open_credentials(Path(config.store.folder)), served.devices)
     taken = take_port(config.hub)
     try:
         return _Server(HubApp(served, keyring), address(taken), ready), taken

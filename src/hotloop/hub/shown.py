@@ -221,6 +221,13 @@ class PredictionParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: Text
 
 
+class Enrolled(msgspec.Struct, frozen=True):
+    """The device's token, shown once, and the root that it is to trust."""
+
+    token: str
+    root: bytes
+
+
 class FileParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A file's name in the repository of releases."""
 

@@ -11,16 +11,19 @@ import msgspec
 from hotloop.config import LoopConfig
 from hotloop.errors import AccessError, ConfigError
 from hotloop.ports import Channel, Lake, Log, Registry
+from hotloop.store.devices import Devices
 from hotloop.store.signing import Signer
 from hotloop.types import Command, Event, Feedback, Live, Payload, Prediction, Record, Selection
 
-Permission: TypeAlias = Literal["open", "observe", "feedback", "events", "follow", "fetch", "read", "audit", "control"]
+Permission: TypeAlias = Literal[
+    "open", "observe", "feedback", "events", "follow", "fetch", "read", "audit", "control", "enrol"
+]
 Role: TypeAlias = Literal["operator", "line", "engineer", "admin", "auditor"]
 Lane: TypeAlias = Literal["free", "requests", "streams"]
 Limit: TypeAlias = Literal["", "json_bytes_max", "body_bytes_max"]
 
 PERMISSIONS: frozenset[str] = frozenset(
-    ("open", "observe", "feedback", "events", "follow", "fetch", "read", "audit", "control")
+    ("open", "observe", "feedback", "events", "follow", "fetch", "read", "audit", "control", "enrol")
 )
 # What each role may do. A permission that is not here is held by nobody but admin.
 ROLES: dict[Role, frozenset[Permission]] = {
@@ -30,6 +33,10 @@ ROLES: dict[Role, frozenset[Permission]] = {
     "auditor": frozenset(("read", "audit")),
     "admin": frozenset(("observe", "feedback", "events", "follow", "fetch", "read", "audit", "control")),
 }
+
+
+# Who shows the code that a line was given may change it for a token, and nothing else.
+INVITED: frozenset[Permission] = frozenset(("enrol",))
 
 
 class Receipt(Protocol):
@@ -77,6 +84,11 @@ class Served(Protocol):
     @property
     def signer(self) -> Signer:
         """What signs releases. ConfigError if there are no keys."""
+        ...
+
+    @property
+    def devices(self) -> Devices:
+        """The lines' own computers."""
         ...
 
     def record(self, events: Sequence[Event], /) -> list[int]:
@@ -129,12 +141,14 @@ class Caller:
     """Who asks: a credential's name, its role, and the one name it may act as ("" is any)."""
 
     name: str
-    role: Role | Literal[""]
+    role: Role | Literal["", "invited"]
     subject: str = ""
 
     def may(self, permission: str) -> bool:
         """Whether the role carries the permission; what is open is open to all."""
-        return permission == "open" or (self.role != "" and permission in ROLES[self.role])
+        if self.role == "" or permission == "open":
+            return permission == "open"
+        return permission in (INVITED if self.role == "invited" else ROLES[self.role])
 
     def act_as(self, name: str, what: str) -> None:
         """AccessError unless this credential may speak for `name`, or for a part of it (`name.part`)."""

@@ -33,6 +33,7 @@ T = TypeVar("T", Targets, Snapshot, Timestamp)
 
 MODEL: Final = "model.msgpack"
 BACKBONE: Final = "backbone.bin"
+FIRST_ROOT: Final = "1.root.json"  # what devices are given to trust
 _ONLINE: Final = "online.pem"
 _ROOT_KEY: Final = "root.pem"
 _VERSIONS: Final = "versions.json"
@@ -206,11 +207,11 @@ def open_signer(folder: Path, config: RolloutConfig, clock: Clock, bundle: Calla
 
 
 def first_root(folder: Path) -> bytes:
-    """The oldest root that is here: what a device is given to trust when it enrols. ConfigError if there is none."""
-    roots = _roots(folder)
-    if not roots:
-        raise ConfigError(f"{folder} has no root: make keys first, with hotloop keys init")
-    return _root_path(folder, min(roots)).read_bytes()
+    """The first root: what a device is given to trust when it enrols. ConfigError if there is none."""
+    try:
+        return (folder / FIRST_ROOT).read_bytes()
+    except OSError:
+        raise ConfigError(f"{folder} has no root: make keys first, with hotloop keys init") from None
 
 
 def _delegate(root: Root, online: CryptoSigner) -> None:

@@ -118,6 +118,9 @@ class FakeRegistry:
 class FakeEngine:
     """What the hub needs of an engine. `observe` refuses what begins with b'bad'."""
 
+    devices = None  # nobody has enrolled here
+
+
     def __init__(self, config: LoopConfig) -> None:
         self.config = config
         self.log = FakeLog()

@@ -11,6 +11,7 @@ from hotloop.errors import AccessError, ConfigError
 from hotloop.hub.handlers import status
 from hotloop.hub.routes import ROUTES
 from hotloop.hub.table import (
+    INVITED,
     NOBODY,
     PERMISSIONS,
     ROLES,
@@ -102,7 +103,8 @@ def test_roles_hold_only_known_permissions() -> None:
     assert set(get_args(Permission)) == PERMISSIONS
     for held in ROLES.values():
         assert held <= PERMISSIONS - {"open"}
-    assert ROLES["admin"] == PERMISSIONS - {"open"}
+    assert ROLES["admin"] == PERMISSIONS - {"open"} - INVITED
+    assert INVITED == {"enrol"}
 
 
 def test_least_privilege_holds() -> None:
