@@ -26,6 +26,7 @@ from hotloop.types import (
     Declined,
     Event,
     Feedback,
+    LineReport,
     Live,
     Model,
     Observation,
@@ -200,6 +201,21 @@ class Agent:
         state = self._spool.state()
         with self._more:
             return msgspec.structs.replace(state, dropped=dict(Counter(state.dropped) + self._lost))
+
+    def report(self, latency_ms: float = 0.0) -> LineReport:
+        """How this line is."""
+        state = self.state()
+        return LineReport(
+            line=self.place.line,
+            site=self.place.site,
+            version=self.predictor.version,
+            waiting=state.events + state.payloads,
+            spool_bytes=state.size_bytes,
+            dropped=state.dropped,
+            latency_ms=latency_ms,
+            trouble=self.trouble,
+            at=self._clock.now(),
+        )
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Send what waits, for at most `timeout_s`; then stop. The spool stays open: it is its maker's."""

@@ -199,6 +199,30 @@ def enrol(
 
 
 @app.command()
+def fleet(path: LoopFile = Path("loop.toml")) -> None:
+    """The lines as they are: versions, ages, spools, trouble; and how far a release has got. The hub must run."""
+    from hotloop.orders import hub_of
+
+    found = hub_of(load(path))
+    with closing(found) as hub:
+        view = hub.fleet()
+    table = Table("line", "site", "version", "heard", "waits", "spool", "dropped", "answer", "trouble")
+    for one in view.lines:
+        said = one.report
+        cells = (str(said.waiting), f"{said.spool_bytes / 2**20:.1f} MiB", str(sum(said.dropped.values())),
+                 f"{said.latency_ms:.1f} ms", said.trouble) if said else ("", "", "", "", "")  # fmt: skip
+        trouble = one.declined or cells[-1]
+        shown = (one.line, one.site, str(one.version), f"{one.silent_s:.0f} s ago", *cells[:-1], trouble)
+        table.add_row(*(escape(text) for text in shown))
+    out.print(table)
+    out.print(
+        f"{len(view.lines)} lines; version {view.newest} goes out, {view.settled} is for all. {view.rollout}",
+        highlight=False,
+        markup=False,
+    )
+
+
+@app.command()
 def revoke(
     line: Annotated[str, typer.Option("--line", help="The line whose computer is lost.")],
     path: LoopFile = Path("loop.toml"),

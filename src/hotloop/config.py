@@ -105,6 +105,11 @@ class RolloutConfig(Section, frozen=True):
     interval_s: Seconds = 0.01  # least time between two reflex releases
     retained_models: Positive = 256  # reflex heads kept whole; older ones are rebuilt from the log
     checkpoint_examples: Positive = 200  # least verified pieces between two states that one can go back to
+    canary_share: Annotated[float, Meta(gt=0, le=1)] = 0.1  # of the lines that try another backbone first
+    wave_factor: Annotated[float, Meta(gt=1)] = 5.0  # times as many lines in each following wave, whole sites
+    wave_s: Seconds = 10.0  # that a wave must have answered with it before the next
+    away_s: Annotated[float, Meta(gt=0)] = 60.0  # a line that is silent for longer is not waited for
+    declined_max: Share = 0.02  # of a wave's lines that may decline another backbone before it is taken back
     timestamp_days: Annotated[float, Meta(gt=0)] = 7.0  # a line that hears nothing newer installs nothing after that
     signed_days: Annotated[float, Meta(gt=0)] = 365.0  # for which a release's own metadata holds
     watch_tolerance: Share = 0.0  # mean loss by which a release may be worse than the model before it
@@ -158,6 +163,7 @@ class EdgeConfig(Section, frozen=True):
 
     port: Annotated[int, Meta(ge=0, le=65535)] = 0  # of this device, for payloads by HTTP; 0: none
     payload_bytes_max: Positive = 16 * 2**20  # of one payload by HTTP
+    report_s: Annotated[float, Meta(gt=0)] = 10.0  # so often a line says how it is
     spool_bytes_max: Positive = 2 * 2**30  # of what waits for the hub; beyond it the cheapest is dropped and counted
     spool_age_s_max: Annotated[float, Meta(gt=0)] = 7 * 86_400.0  # of what waits for the hub, verdicts apart
     slower_max: Annotated[float, Meta(ge=1)] = 3.0  # times as long as what answers now: more is not installed

@@ -21,6 +21,7 @@ from hotloop.config import LoopConfig, check_name
 from hotloop.embedding import Embedder
 from hotloop.errors import CorruptError, HotloopError, InputError, ModelError, NotFoundError, StoreError
 from hotloop.feedback import check_feedback, drawn
+from hotloop.fleet import Fleet
 from hotloop.learn.drift import DriftTest
 from hotloop.learned import LearnedState, Reach
 from hotloop.lineage import Lineage
@@ -122,6 +123,7 @@ class Engine:
             ports.channel,
         )
         self.clock = ports.clock
+        self.fleet = Fleet(config.rollout, self.clock)
         self.measures = Measures()
         self.metrics = Metrics()
         self.measuring = threading.Lock()  # Measures and Metrics have no lock of their own
@@ -158,6 +160,7 @@ class Engine:
         self._sequence = last_sequence(self.log, _HUB)
         self._predictor = Predictor(self.vertical)
         self._predictor.install(self.model)
+        self.fleet.released(self.model)
         self.channel.publish(as_release(self.model), self.model)
         self._embedder = Embedder(self.lake)
         self.refresher = Refresher(self)
@@ -306,9 +309,12 @@ class Engine:
         """Tell the channel what a line has acknowledged; remember a prediction's id."""
         if isinstance(event.body, Live):
             self.channel.acknowledge(event.body)
+            self.fleet.acknowledged(event.body)
         elif isinstance(event.body, Declined):
+            self.fleet.declined(event.body)
             self.channel.acknowledge(Live(line=event.body.line, version=event.body.stays, at=event.body.at))
         elif isinstance(event.body, Prediction):
+            self.fleet.seen(event.body.observation.line)
             self._newest[event.body.id] = None
             if len(self._newest) > _NEWEST_MAX:
                 self._newest.popitem(last=False)
@@ -465,6 +471,7 @@ class Engine:
             self._predictor.install(model, self.vertical)
             if model.tier != "reflex":
                 self._drift, self.drifted = DriftTest(self.config.refresh.drift_alpha), False
+            self.fleet.released(model)
             self.channel.publish(release, model)
             lives = [Live(line=line, version=model.version, at=self.clock.now()) for line in sorted(self._local)]
             for live in lives:

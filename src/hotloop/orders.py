@@ -61,6 +61,14 @@ def _trained(engine: Engine, tell: Callable[[str], None]) -> None:
     tell(engine.refresher.words)
 
 
+def hub_of(config: LoopConfig) -> HubClient:
+    """The running hub of a loop. HubUnreachableError if none runs."""
+    found = _hub(config)
+    if found is None:
+        raise HubUnreachableError(f"no hub of {config.name} runs at port {config.hub.port}: start it with hotloop up")
+    return found
+
+
 def _hub(config: LoopConfig) -> HubClient | None:
     """The running hub of this loop, to be asked as its engineer; None if none answers."""
     folder = Path(config.store.folder)

@@ -211,6 +211,20 @@ class Declined(msgspec.Struct, frozen=True, kw_only=True, tag="declined"):
     at: float = 0.0
 
 
+class LineReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How a line's device is, in its own words; sent every few seconds, and not logged."""
+
+    line: str
+    site: str
+    version: int
+    waiting: int = 0  # events and payloads in its spool
+    spool_bytes: int = 0
+    dropped: dict[str, int] = {}  # since its spool was made, by "kind: why"
+    latency_ms: float = 0.0  # from payload to answer, the median of the newest
+    trouble: str = ""
+    at: float = 0.0
+
+
 class Notice(msgspec.Struct, frozen=True, kw_only=True, tag="notice"):
     """Something an operator should read later: a setting changed, a store was repaired, a ceiling was met."""
 

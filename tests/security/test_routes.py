@@ -11,7 +11,7 @@ import pytest
 from hotloop.hub.problems import TYPE_PREFIX
 from hotloop.hub.routes import ROUTES
 from hotloop.hub.table import ROLES, Role, Route
-from hotloop.types import Event, Feedback, Live, Notice, Observation, Output, Prediction, Proposals, digest
+from hotloop.types import Event, Feedback, LineReport, Live, Notice, Observation, Output, Prediction, Proposals, digest
 
 IDS = [f"{r.method} {r.path}" for r in ROUTES]
 STRANGERS: list[tuple[str, bytes]] = [
@@ -54,6 +54,7 @@ def body_of(route: Route, line: str) -> bytes:
         "/v1/blobs": "kept",
         "/v1/live": [Live(line=line, version=1)],
         "/v1/commands": {"order": "freeze"},
+        "/v1/reports": LineReport(line=line, site="site-1", version=1),
     }
     return msgspec.json.encode(bodies[route.path]) if route.takes else b""
 

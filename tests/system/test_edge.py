@@ -197,3 +197,14 @@ def test_a_device_enrols_once_and_is_a_stranger_when_it_is_lost(plant):
     plant.until(lambda: "Bearer" in plant.health()["trouble"])
     assert plant.ask.get(f"/v1/predictions/{name}").status_code == 404
     assert plant.health()["version"] == version
+
+
+def test_the_fleet_is_shown(plant):
+    """A line, its version, what waits."""
+    plant.until(lambda: plant.ask.get("/v1/fleet").json()["lines"])
+    found = subprocess.run(
+        [sys.executable, "-m", "hotloop", "fleet", "hub.toml"],
+        cwd=plant.folder, capture_output=True, text=True, timeout=60, check=True, env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+    assert "line-1" in found.stdout
+    assert "1 lines; version 1 goes out, 1 is for all" in found.stdout

@@ -24,10 +24,11 @@ from hotloop.errors import (
     RequestError,
     ServiceError,
 )
+from hotloop.fleet import FleetView
 from hotloop.ports import Clock
 from hotloop.store.clock import SystemClock
 from hotloop.store.signing import SignedRelease
-from hotloop.types import Event, Feedback, Live, Model, Release, Selection
+from hotloop.types import Event, Feedback, LineReport, Live, Model, Release, Selection
 
 T = TypeVar("T")
 R = TypeVar("R", Model, SignedRelease)
@@ -130,6 +131,15 @@ class HubClient:
         """Say which versions lines answer with now."""
         headers = {"content-type": "application/json"}
         self._ask("POST", "/v1/live", content=msgspec.json.encode(list(lives)), headers=headers)
+
+    def report(self, said: LineReport) -> None:
+        """Say how a line is."""
+        headers = {"content-type": "application/json"}
+        self._ask("POST", "/v1/reports", content=msgspec.json.encode(said), headers=headers)
+
+    def fleet(self) -> FleetView:
+        """Every line as it is. For a token with the permission "read"."""
+        return _read(self._ask("GET", "/v1/fleet"), FleetView)
 
     def order(self, order: str, reason: str = "", version: int = 0, selection: Selection | None = None) -> str:
         """Give an order; what the hub says it means. For a token with the permission "control"."""

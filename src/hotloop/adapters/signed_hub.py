@@ -9,7 +9,7 @@ from tuf.ngclient import Updater
 from hotloop.adapters.hub_client import HubClient
 from hotloop.adapters.release_check import ReleaseCheck
 from hotloop.errors import NotFoundError, UntrustedReleaseError
-from hotloop.types import Event, Live, Model
+from hotloop.types import Event, LineReport, Live, Model
 
 Refused = Callable[[int, str], None]
 
@@ -33,6 +33,10 @@ class SignedHub:
     def acknowledge(self, lives: Sequence[Live]) -> None:
         """Say which version answers now."""
         self._client.acknowledge(lives)
+
+    def report(self, said: LineReport) -> None:
+        """Say how the line is."""
+        self._client.report(said)
 
     def follow(self, line: str, after: int) -> Iterator[Model]:
         """Each newer model whose release is in order; the others are told and passed over."""

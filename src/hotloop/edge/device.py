@@ -34,6 +34,11 @@ class Device:
         self._back = False  # gone back in memory, not on the disk yet
         self._lock = threading.Lock()  # of the slots' side
 
+    @property
+    def latency_ms(self) -> float:
+        """How long an answer takes now: the median of the newest."""
+        return 1e3 * median(self._young if not self.proven and self._young else self._usual)
+
     def start(self) -> Installed | None:
         """What answered last, if it is whole and did not take the process down."""
         return self._slots.start()

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,8 +107,19 @@ def run(config: LoopConfig, post: Post, stop: threading.Event, said: Callable[[s
         hub.refused = agent.decline
         agent.start()
         stack.callback(agent.close, 2.0)
+        reporter = threading.Thread(target=_report, args=(config, agent, device, hub, stop), daemon=True)
+        reporter.start()
         said(_sensors(config, post, agent, stack, stop))
         stop.wait()
+
+
+def _report(config: LoopConfig, agent: Agent, device: Device, hub: SignedHub, stop: threading.Event) -> None:
+    """Say how the line is, every few seconds; a hub that is away hears it later."""
+    while True:
+        with suppress(HotloopError):
+            hub.report(agent.report(device.latency_ms))
+        if stop.wait(config.edge.report_s):
+            return
 
 
 def _root(post: Post, client: HubClient, stop: threading.Event) -> bytes:

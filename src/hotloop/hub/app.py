@@ -25,9 +25,9 @@ from hotloop.hub.auth import Keyring
 from hotloop.hub.problems import problem, problem_answer, status_of
 from hotloop.hub.received import Arrival, check_place, read_body
 from hotloop.hub.routes import ROUTES, SIGNED
-from hotloop.hub.stream import Broadcast, Message, Receive, Send, send_stream
+from hotloop.hub.stream import Broadcast, Message, Receive, Send, frame, send_stream
 from hotloop.hub.table import NOBODY, Answer, Route, RouteTable, Served
-from hotloop.types import Event, Model, Notice
+from hotloop.types import Command, Event, Model, Notice
 
 T = TypeVar("T")
 
@@ -69,8 +69,8 @@ class HubApp:
         self._served, self._keyring, self._limits = served, keyring, limits
         self.table = RouteTable(routes)
         self.room = Room(limits.requests_max, BODIES_HELD_MAX * limits.body_bytes_max)
-        self.broadcast = Broadcast(served.channel, limits.streams_max)
-        self.signed = Broadcast(served.channel, limits.streams_max, self._signed)
+        self.broadcast = Broadcast(served.channel, limits.streams_max, frame, served.fleet, self._back)
+        self.signed = Broadcast(served.channel, limits.streams_max, self._signed, served.fleet, self._back)
         self._pool = ThreadPoolExecutor(limits.requests_max, thread_name_prefix="hub")
         self._audits = itertools.count(1)
         self._audit_device = f"audit-{secrets.token_hex(8)}"  # new in each process: its sequence starts at 1
@@ -99,6 +99,10 @@ class HubApp:
         """A model as a signed release, as one server-sent event."""
         release = self._served.signer.sign(model)
         return b"id: %d\nevent: release\ndata: %b\n\n" % (model.version, msgspec.json.encode(release))
+
+    def _back(self, reason: str) -> None:
+        """A wave of lines has declined a release: back to the one before it."""
+        self._served.command(Command(order="rollback", by="the lines", reason=reason))
 
     async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
         """One HTTP request."""
@@ -135,8 +139,9 @@ class HubApp:
         if route.lane == "streams":
             params = arrival.params()
             caller.act_as(intake.name(params.line, "line"), "line")
+            self._served.fleet.seen(params.line)
             stream = self.signed if route.path == SIGNED else self.broadcast
-            await send_stream(stream, params.after, self._limits.follow_s, receive, send)
+            await send_stream(stream, (params.line, params.after), self._limits.follow_s, receive, send)
             return None
         limit = arrival.limit_bytes(self._limits)
         with self.room.take(arrival.declared_bytes(limit)):

@@ -10,7 +10,7 @@ from hotloop.errors import AccessError, RequestError
 from hotloop.hub import intake, shown
 from hotloop.hub.table import Answer, Call, Served
 from hotloop.store.signing import FIRST_ROOT
-from hotloop.types import Command, Declined, Feedback, Live, Payload, Prediction
+from hotloop.types import Command, Declined, Feedback, LineReport, Live, Payload, Prediction
 
 MSGPACK = "application/msgpack"
 BYTES = "application/octet-stream"
@@ -199,6 +199,20 @@ def model(served: Served, call: Call) -> Answer:
 def lines(served: Served, _call: Call) -> Answer:
     """The version that each line answers with."""
     return as_json(shown.Lines(dict(served.channel.lines())))
+
+
+def report_line(served: Served, call: Call) -> Answer:
+    """A line says how it is."""
+    said: LineReport = call.body
+    intake.report(said)
+    call.caller.act_as(said.line, "line")
+    served.fleet.heard(said)
+    return as_json(shown.Acknowledged(1))
+
+
+def fleet(served: Served, _call: Call) -> Answer:
+    """Every line, and how far a release has got with them."""
+    return as_json(served.fleet.view())
 
 
 def acknowledge(served: Served, call: Call) -> Answer:

@@ -13,7 +13,7 @@ import numpy as np
 
 from hotloop.config import check_name
 from hotloop.errors import ConfigError, RequestError
-from hotloop.types import Declined, Event, Feedback, Live, Notice, Output, Prediction, Proposals, Region
+from hotloop.types import Declined, Event, Feedback, LineReport, Live, Notice, Output, Prediction, Proposals, Region
 
 INTEGER_MAX = 2**63 - 1  # what the log's integers hold
 _ID = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
@@ -125,6 +125,21 @@ def live(body: Live) -> None:
     name(body.line, "line")
     whole(body.version, "version")
     finite(body.at, "at")
+
+
+def report(body: LineReport) -> None:
+    """RequestError if what a line says of itself cannot be."""
+    name(body.line, "line")
+    name(body.site, "site")
+    for number, what in ((body.version, "version"), (body.waiting, "waiting"), (body.spool_bytes, "spool_bytes")):
+        whole(number, what)
+    text(body.trouble, "trouble")
+    finite(body.latency_ms, "latency_ms")
+    finite(body.at, "at")
+    _count(len(body.dropped), "dropped")
+    for why, count in body.dropped.items():
+        text(why, "what was dropped", _LABEL_CHARS_MAX)
+        whole(count, "dropped")
 
 
 def _event(event: Event) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from hotloop.fleet import FleetView
 from hotloop.hub import handlers, shown
 from hotloop.hub.table import Route
 from hotloop.store.signing import SignedRelease
-from hotloop.types import Event, Feedback, Live, Model
+from hotloop.types import Event, Feedback, LineReport, Live, Model
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
@@ -229,6 +230,25 @@ ROUTES: tuple[Route, ...] = (
         limit="json_bytes_max",
         response=shown.Acknowledged,
         writes=True,
+    ),
+    Route(
+        "POST",
+        "/v1/reports",
+        "follow",
+        handlers.report_line,
+        "A line says how it is: version, spool, what it dropped, how long an answer takes. Kept in memory.",
+        takes=(JSON,),
+        request=LineReport,
+        limit="json_bytes_max",
+        response=shown.Acknowledged,
+    ),
+    Route(
+        "GET",
+        "/v1/fleet",
+        "read",
+        handlers.fleet,
+        "Every line as it is, and how far a release on another backbone has got with them.",
+        response=FleetView,
     ),
     Route(
         "GET",

@@ -9,17 +9,20 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
 from hotloop.errors import HotloopError, OverloadError
+from hotloop.fleet import Fleet
 from hotloop.ports import Channel
 from hotloop.types import Model
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+_Offer: TypeAlias = tuple[int, bytes]  # a version, and its event
 
 KEEP_ALIVE = b": the hub lives\n\n"
 _WATCH_S = 1.0  # how long the watcher waits at once
@@ -48,16 +51,30 @@ class Listener:
 class Broadcast:
     """The newest model, serialised once, for every stream. Used from the event loop's thread only."""
 
-    def __init__(self, channel: Channel, streams_max: int, framed: Callable[[Model], bytes] = frame) -> None:
-        """`framed` makes the event of a model; called in a thread, once a model."""
+    def __init__(
+        self,
+        channel: Channel,
+        streams_max: int,
+        framed: Callable[[Model], bytes] = frame,
+        fleet: Fleet | None = None,
+        back: Callable[[str], None] = lambda _reason: None,
+    ) -> None:
+        """`framed` makes the event of a model; called in a thread, once a model. `fleet` says which line may take
+        which; `back` is told why a wave has declined a release.
+        """
         self._channel = channel
         self._framed = framed
+        self._fleet, self._back, self._generation = fleet, back, -1
         self._streams_max = streams_max
         self._listeners: set[Listener] = set()
         self._watcher: threading.Thread | None = None
         self._stop = threading.Event()
-        self.version = 0
-        self.frame = b""
+        self._newest: _Offer = (0, b"")
+        self._settled: _Offer = (0, b"")  # what every line may take
+
+    def for_line(self, line: str) -> _Offer:
+        """The newest version that a line may take, and its event."""
+        return self._newest if self._fleet is None or self._fleet.may(line) else self._settled
 
     def __len__(self) -> int:
         return len(self._listeners)
@@ -89,42 +106,67 @@ class Broadcast:
         for listener in self._listeners:
             listener.end()
 
-    def _offer(self, version: int, data: bytes) -> None:
-        """A newer model, told to every stream."""
-        self.version, self.frame = version, data
+    def _offer(self, newest: _Offer, settled: _Offer) -> None:
+        """What has changed, told to every stream."""
+        self._newest, self._settled = newest, settled
         for listener in self._listeners:
             listener.changed.set()
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Follow the channel as one line would, in a thread of its own, until closed."""
-        after = 0
+        newest = settled = (0, b"")
         while not self._stop.is_set():
             try:
-                model = self._channel.follow("hub", after, _WATCH_S)
+                model = self._channel.follow("hub", newest[0], _WATCH_S)
+                self._go_on()
+                if not self._changed() and model is None:
+                    self._stop.wait(_PAUSE_S)
+                    continue
+                newest, settled = self._events(model, newest, settled)
             except HotloopError as error:
                 _log.warning("the channel cannot be followed, lines get no releases until it can: %s", error)
                 self._stop.wait(_WATCH_S)
                 continue
-            if model is None:
-                self._stop.wait(_PAUSE_S)
-                continue
-            after = model.version
             try:
-                data = self._framed(model)
-            except HotloopError as error:
-                _log.warning("version %d cannot be signed, lines do not get it: %s", model.version, error)
-                continue
-            try:
-                loop.call_soon_threadsafe(self._offer, model.version, data)
+                loop.call_soon_threadsafe(self._offer, newest, settled)
             except RuntimeError:  # the loop is closed: nobody listens any more
                 return
 
+    def _events(self, model: Model | None, newest: _Offer, settled: _Offer) -> tuple[_Offer, _Offer]:
+        """The events of the newest model and of the one that every line may take, where `model` is new.
 
-async def send_stream(broadcast: Broadcast, after: int, alive_s: float, receive: Receive, send: Send) -> None:
-    """Send models above version `after` until the line goes or the hub stops.
+        The settled one's is made first: signed metadata rises in the order in which it is made.
+        """
+        final = model if self._fleet is None else self._fleet.settled() or model
+        if model is not None:
+            if final is not None and final.version not in (model.version, settled[0]):
+                settled = (final.version, self._framed(final))
+            newest = (model.version, self._framed(model))
+        if final is None or final.version == newest[0]:
+            settled = newest
+        return newest, settled
+
+    def _go_on(self) -> None:
+        """The next wave of a release on another backbone, if its time has come."""
+        plan = None if self._fleet is None else self._fleet.tick()
+        if plan is not None and plan.action == "roll back":
+            self._back(plan.reason)
+
+    def _changed(self) -> bool:
+        """Whether other lines than before may take something."""
+        before, self._generation = self._generation, 0 if self._fleet is None else self._fleet.generation
+        return before != self._generation
+
+
+async def send_stream(
+    broadcast: Broadcast, follower: tuple[str, int], alive_s: float, receive: Receive, send: Send
+) -> None:
+    """Send a follower (a line, and the version that it has) the models above that, until the line goes or the hub
+    stops.
 
     A line that takes nothing for two keep-alive times is let go: it will come back.
     """
+    line, after = follower
     listener = broadcast.listen()
     gone = asyncio.ensure_future(_disconnected(receive, listener))
     try:
@@ -132,8 +174,9 @@ async def send_stream(broadcast: Broadcast, after: int, alive_s: float, receive:
             await send(_START)
         while not listener.ended:
             data = KEEP_ALIVE
-            if broadcast.version > after:
-                after, data = broadcast.version, broadcast.frame
+            version, event = broadcast.for_line(line)
+            if version > after:
+                after, data = version, event
             elif await _changed(listener, alive_s):
                 continue
             async with asyncio.timeout(2 * alive_s):

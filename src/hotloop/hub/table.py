@@ -10,6 +10,7 @@ import msgspec
 
 from hotloop.config import LoopConfig
 from hotloop.errors import AccessError, ConfigError
+from hotloop.fleet import Fleet
 from hotloop.ports import Channel, Lake, Log, Registry
 from hotloop.store.devices import Devices
 from hotloop.store.signing import Signer
@@ -84,6 +85,11 @@ class Served(Protocol):
     @property
     def signer(self) -> Signer:
         """What signs releases. ConfigError if there are no keys."""
+        ...
+
+    @property
+    def fleet(self) -> Fleet:
+        """The lines as they are, and the rollout that is under way."""
         ...
 
     @property

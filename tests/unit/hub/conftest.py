@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import threading
 from pathlib import Path
@@ -14,10 +15,12 @@ import pytest
 
 from hotloop.config import LoopConfig, StoreConfig
 from hotloop.errors import KeyConflictError, NotFoundError, UnreadableImageError
+from hotloop.fleet import Fleet
 from hotloop.hub.app import HubApp
 from hotloop.hub.auth import Credential, Keyring
 from hotloop.hub.table import ROLES
 from hotloop.store.channel import LocalChannel
+from hotloop.store.clock import SystemClock
 from hotloop.types import (
     Command,
     Event,
@@ -119,6 +122,10 @@ class FakeEngine:
     """What the hub needs of an engine. `observe` refuses what begins with b'bad'."""
 
     devices = None  # nobody has enrolled here
+
+    @functools.cached_property
+    def fleet(self) -> Fleet:
+        return Fleet(self.config.rollout, SystemClock())
 
 
     def __init__(self, config: LoopConfig) -> None:

@@ -10,10 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from hotloop.config import RolloutConfig
 from hotloop.errors import OverloadError, StoreError
+from hotloop.fleet import Fleet
 from hotloop.hub.stream import KEEP_ALIVE, Broadcast, frame, send_stream
 from hotloop.store.channel import LocalChannel
-from hotloop.types import Model, Release
+from hotloop.testing.clock import SimulatedClock
+from hotloop.types import Declined, Live, Model, Release
 
 
 def publish(channel: Any, model: Model) -> None:
@@ -69,7 +72,8 @@ def test_many_lines_get_the_newest_from_one_thread(make: SimpleNamespace) -> Non
         broadcast = Broadcast(channel, 500)
         before = threading.active_count()
         lines = [Line() for _ in range(200)]
-        streams = [asyncio.create_task(send_stream(broadcast, 0, 5.0, line.receive, line.send)) for line in lines]
+        who = ("line-1", 0)
+        streams = [asyncio.create_task(send_stream(broadcast, who, 5.0, line.receive, line.send)) for line in lines]
         assert {await line.version() for line in lines} == {3}
         assert threading.active_count() <= before + 1
         await asyncio.to_thread(publish, channel, make.model(4))
@@ -89,7 +93,7 @@ def test_a_line_that_is_up_to_date_hears_that_the_hub_lives(make: SimpleNamespac
     async def run() -> None:
         channel = LocalChannel(make.model(3))
         broadcast, line = Broadcast(channel, 5), Line()
-        stream = asyncio.create_task(send_stream(broadcast, 3, 0.01, line.receive, line.send))
+        stream = asyncio.create_task(send_stream(broadcast, ("line-1", 3), 0.01, line.receive, line.send))
         assert await asyncio.wait_for(line.sent.get(), 5) == KEEP_ALIVE
         publish(channel, make.model(4))
         assert await line.version() == 4
@@ -115,11 +119,11 @@ def test_a_slow_line_skips_what_it_missed(make: SimpleNamespace) -> None:
             if b"id: 1\n" in message.get("body", b""):
                 await slow.wait()
 
-        stream = asyncio.create_task(send_stream(broadcast, 0, 5.0, line.receive, send))
+        stream = asyncio.create_task(send_stream(broadcast, ("line-1", 0), 5.0, line.receive, send))
         assert await line.version() == 1
         for version in range(2, 30):
             publish(channel, make.model(version))
-        while broadcast.version < 29:
+        while broadcast.for_line("line-1")[0] < 29:
             await asyncio.to_thread(lambda: None)  # the watcher tells the loop, not us
         slow.set()
         assert await line.version() == 29
@@ -140,7 +144,7 @@ def test_a_line_that_takes_nothing_is_let_go(make: SimpleNamespace) -> None:
         async def stuck(message: Any) -> None:
             await asyncio.Event().wait()
 
-        await asyncio.wait_for(send_stream(broadcast, 0, 0.01, line.receive, stuck), 5)
+        await asyncio.wait_for(send_stream(broadcast, ("line-1", 0), 0.01, line.receive, stuck), 5)
         assert len(broadcast) == 0
         broadcast.close()
         channel.close()
@@ -183,7 +187,7 @@ def test_a_channel_that_fails_is_followed_again(make: SimpleNamespace, monkeypat
     async def run() -> None:
         channel, line = Failing(make.model(5)), Line()
         broadcast = Broadcast(channel, 5)
-        stream = asyncio.create_task(send_stream(broadcast, 0, 5.0, line.receive, line.send))
+        stream = asyncio.create_task(send_stream(broadcast, ("line-1", 0), 5.0, line.receive, line.send))
         assert await line.version() == 5
         broadcast.close()
         channel.close()
@@ -210,3 +214,75 @@ def test_over_the_route_a_line_follows(app: Any, engine: Any, make: SimpleNamesp
     assert call("GET", "/v1/follow").status == 422
     assert call("GET", "/v1/follow?line=a/b").status == 422
     assert call("GET", "/v1/follow?line=a&after=-1").status == 422
+
+
+def test_a_release_on_another_backbone_comes_to_the_wave_first(make: SimpleNamespace, monkeypatch: Any) -> None:
+    """The canary gets it at once, the others once it is for all; what they may take meanwhile is signed before it."""
+    monkeypatch.setattr("hotloop.hub.stream._WATCH_S", 0.01)
+    made: list[int] = []
+
+    def framed(model: Model) -> bytes:
+        made.append(model.version)
+        return frame(model)
+
+    async def run() -> None:
+        clock, channel = SimulatedClock(), LocalChannel(make.model(1))
+        fleet = Fleet(RolloutConfig(wave_s=5.0), clock)
+        fleet.released(make.model(1))
+        for line in ("line-1", "line-2"):
+            fleet.seen(line)
+        other = msgspec.structs.replace(make.model(2), backbone="another")
+        fleet.released(other)
+        publish(channel, other)
+        broadcast = Broadcast(channel, 5, framed, fleet)
+        first, second = Line(), Line()
+        streams = [
+            asyncio.create_task(send_stream(broadcast, (name, 0), 5.0, line.receive, line.send))
+            for name, line in (("line-1", first), ("line-2", second))
+        ]
+        assert await first.version() == 2
+        assert await second.version() == 1
+        assert made == [1, 2]
+        fleet.acknowledged(Live(line="line-1", version=2))
+        clock.advance(6.0)
+        assert await second.version() == 2
+        assert made == [1, 2]
+        broadcast.close()
+        channel.close()
+        await asyncio.gather(*streams)
+
+    asyncio.run(run())
+
+
+def test_a_wave_that_declines_is_told_once(make: SimpleNamespace, monkeypatch: Any) -> None:
+    """So that the hub orders the way back; nobody else is offered it."""
+    monkeypatch.setattr("hotloop.hub.stream._WATCH_S", 0.01)
+    told: list[str] = []
+    heard = threading.Event()
+
+    def back(reason: str) -> None:
+        told.append(reason)
+        heard.set()
+
+    async def run() -> None:
+        channel = LocalChannel(make.model(1))
+        fleet = Fleet(RolloutConfig(), SimulatedClock())
+        fleet.released(make.model(1))
+        for line in ("line-1", "line-2"):
+            fleet.seen(line)
+        other = msgspec.structs.replace(make.model(2), backbone="another")
+        fleet.released(other)
+        publish(channel, other)
+        broadcast, line = Broadcast(channel, 5, frame, fleet, back), Line()
+        stream = asyncio.create_task(send_stream(broadcast, ("line-1", 0), 5.0, line.receive, line.send))
+        assert await line.version() == 2
+        fleet.declined(Declined(line="line-1", version=2, stays=1, reason="it hung"))
+        assert await asyncio.to_thread(heard.wait, 5.0)
+        await asyncio.sleep(0.05)
+        assert len(told) == 1
+        assert "line-1: it hung" in told[0]
+        broadcast.close()
+        channel.close()
+        await stream
+
+    asyncio.run(run())

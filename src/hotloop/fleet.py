@@ -1,0 +1,185 @@
+"""What the hub knows of its lines, and how far a release on another backbone has got with them.
+
+In memory: reports come again within seconds. A hub that starts anew takes what answers for settled: a rollout that was
+under way is over then, and every line may take it. May be used from several threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import msgspec
+
+from hotloop.config import RolloutConfig
+from hotloop.ports import Clock
+from hotloop.rollout.waves import LineState, Plan, Wave, next_wave
+from hotloop.types import Declined, LineReport, Live, Model
+
+_LINES_MAX = 100_000
+
+
+class FleetLine(msgspec.Struct, frozen=True):
+    """A line as it is shown. `silent_s`: since it was last heard of."""
+
+    line: str
+    site: str
+    version: int
+    silent_s: float
+    declined: str
+    report: LineReport | None
+
+
+class FleetView(msgspec.Struct, frozen=True):
+    """The fleet as it is shown. `newest`: the version that goes out; `settled`: the one that every line may take."""
+
+    newest: int
+    settled: int
+    rollout: str  # how far it is, in words; "" when nothing is under way
+    lines: list[FleetLine]
+
+
+@dataclass
+class _Line:
+    """What is known of a line."""
+
+    heard_s: float
+    version: int = 0
+    declined: dict[str, str] = field(default_factory=dict)  # why, by backbone
+    report: LineReport | None = None
+
+
+class Fleet:
+    """The lines, and the rollout that is under way."""
+
+    def __init__(self, config: RolloutConfig, clock: Clock) -> None:
+        self._config, self._clock, self._lock = config, clock, threading.Lock()
+        self._lines: OrderedDict[str, _Line] = OrderedDict()
+        self._backbones: OrderedDict[int, str] = OrderedDict()  # of the newest versions
+        self._newest: Model | None = None
+        self._settled: Model | None = None  # the newest that every line may take
+        self._first = 0  # the version that brought the backbone that is on its way
+        self._wave: Wave | None = None
+        self._stopped = False  # a wave has declined it: nobody else is offered it
+        self._words = ""
+        self.generation = 0  # rises with everything that changes who may take what
+
+    def released(self, model: Model) -> None:
+        """There is a newer model. On the backbone that every line has it goes to all."""
+        with self._lock:
+            self._newest = model
+            self._backbones[model.version] = model.backbone
+            while len(self._backbones) > 1000:
+                self._backbones.popitem(last=False)
+            self.generation += 1
+            if self._settled is None or self._settled.backbone == model.backbone:
+                self._settled, self._wave, self._words, self._first = model, None, "", 0
+            elif not self._first or self._backbones.get(self._first) != model.backbone:
+                self._first, self._wave, self._stopped = model.version, None, False
+                self._advance()
+
+    def heard(self, report: LineReport) -> None:
+        """A line says how it is."""
+        with self._lock:
+            line = self._line(report.line)
+            line.report, line.version = report, report.version
+
+    def seen(self, line: str) -> None:
+        """Something came from a line."""
+        with self._lock:
+            self._line(line)
+
+    def acknowledged(self, live: Live) -> None:
+        """A line answers with a version."""
+        with self._lock:
+            self._line(live.line).version = live.version
+
+    def declined(self, said: Declined) -> None:
+        """A line does not take a version, or went back from it."""
+        with self._lock:
+            line = self._line(said.line)
+            line.version = said.stays
+            if backbone := self._backbones.get(said.version):
+                line.declined[backbone] = said.reason
+
+    def may(self, line: str) -> bool:
+        """Whether a line may take the newest model, not only the one that is settled."""
+        with self._lock:
+            return self._under_way() is None or (self._wave is not None and line in self._wave.lines)
+
+    def settled(self) -> Model | None:
+        """The newest model that every line may take."""
+        with self._lock:
+            return self._settled
+
+    def tick(self) -> Plan | None:
+        """Go on with the rollout that is under way, if its time has come. What was decided, if that changes anything;
+        "roll back" is the caller's to order.
+        """
+        with self._lock:
+            return self._advance()
+
+    def view(self) -> FleetView:
+        """All of it, to be shown."""
+        with self._lock:
+            now, model = self._clock.monotonic(), self._under_way() or self._newest
+            backbone = "" if model is None else model.backbone
+            lines = [
+                FleetLine(
+                    name,
+                    one.report.site if one.report else "",
+                    one.version,
+                    now - one.heard_s,
+                    one.declined.get(backbone, ""),
+                    one.report,
+                )
+                for name, one in sorted(self._lines.items())
+            ]
+            newest, settled = (0 if one is None else one.version for one in (self._newest, self._settled))
+            return FleetView(newest, settled, self._words, lines)
+
+    def _under_way(self) -> Model | None:
+        """The model on another backbone that not every line may take yet."""
+        newest, settled = self._newest, self._settled
+        if newest is None or settled is None or newest.backbone == settled.backbone:
+            return None
+        return newest
+
+    def _advance(self) -> Plan | None:
+        model = self._under_way()
+        if model is None or self._stopped:
+            return None
+        now = self._clock.monotonic()
+        lines = [
+            LineState(
+                name,
+                one.report.site if one.report else "",
+                one.version,
+                now - one.heard_s,
+                one.declined.get(model.backbone, ""),
+            )
+            for name, one in self._lines.items()
+        ]
+        plan = next_wave(lines, self._wave, self._first, now, self._config)
+        self._words = plan.reason
+        if plan.action == "wait":
+            return None
+        self.generation += 1
+        if plan.action == "offer":
+            self._wave = Wave(plan.lines, now, 1 if self._wave is None else self._wave.number + 1)
+        elif plan.action == "everywhere":
+            self._settled, self._wave = model, None
+        else:
+            self._wave, self._stopped = Wave(frozenset(), now, 0), True
+        return plan
+
+    def _line(self, name: str) -> _Line:
+        line = self._lines.get(name)
+        if line is None:
+            line = self._lines[name] = _Line(0.0)
+            if len(self._lines) > _LINES_MAX:
+                self._lines.popitem(last=False)
+        line.heard_s = self._clock.monotonic()
+        self._lines.move_to_end(name)
+        return line

@@ -1,0 +1,175 @@
+"""What the hub knows of its lines, and how far a release has got with them."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from hotloop import fleet as module
+from hotloop.config import RolloutConfig
+from hotloop.fleet import Fleet
+from hotloop.testing.clock import SimulatedClock
+from hotloop.types import Declined, Event, LineReport, Live, Model
+
+
+def model(version, backbone="a"):
+    return Model(
+        version=version, parent=version - 1, tier="reflex", backbone=backbone, head=b"", labels=("ok",), recipe="r"
+    )
+
+
+@pytest.fixture
+def clock():
+    return SimulatedClock()
+
+
+@pytest.fixture
+def fleet(clock):
+    """Twenty lines of two sites, on the first backbone."""
+    found = Fleet(RolloutConfig(), clock)
+    found.released(model(1))
+    for k in range(20):
+        found.heard(LineReport(line=f"line-{k:02}", site=f"site-{k // 10}", version=1))
+    return found
+
+
+def who(fleet):
+    """The lines that may take the newest."""
+    return [f"line-{k:02}" for k in range(20) if fleet.may(f"line-{k:02}")]
+
+
+def test_a_head_on_the_same_backbone_is_for_all(fleet):
+    """At once."""
+    fleet.released(model(2))
+    assert len(who(fleet)) == 20
+    assert fleet.settled().version == 2
+    assert fleet.tick() is None
+    assert fleet.view().rollout == ""
+
+
+def test_another_backbone_goes_out_in_waves(fleet, clock):
+    """Two lines, then a site, then all; heads learned meanwhile go where the backbone is."""
+    fleet.released(model(2, "b"))
+    assert who(fleet) == ["line-00", "line-01"]
+    assert fleet.settled().version == 1
+    fleet.released(model(3, "b"))
+    assert who(fleet) == ["line-00", "line-01"]
+    assert fleet.tick() is None
+    assert "do not answer with it yet" in fleet.view().rollout
+    for line in who(fleet):
+        fleet.acknowledged(Live(line=line, version=3))
+    clock.advance(10.0)
+    generation = fleet.generation
+    assert fleet.tick().action == "offer"
+    assert fleet.generation > generation
+    assert who(fleet) == [f"line-{k:02}" for k in range(10)]
+    for line in who(fleet):
+        fleet.acknowledged(Live(line=line, version=3))
+    clock.advance(10.0)
+    assert fleet.tick().action == "everywhere"
+    assert len(who(fleet)) == 20
+    assert fleet.settled().version == 3
+    fleet.released(model(4, "b"))
+    assert fleet.settled().version == 4
+
+
+def test_what_a_wave_declines_is_stopped_and_the_way_back_is_for_all(fleet):
+    """Said once; nobody may take it any more; the former backbone under a new version goes to everybody."""
+    fleet.released(model(2, "b"))
+    fleet.declined(Declined(line="line-01", version=2, stays=1, reason="it answers with what is no number"))
+    plan = fleet.tick()
+    assert plan.action == "roll back"
+    assert "line-01: it answers with what is no number" in plan.reason
+    assert fleet.tick() is None
+    assert who(fleet) == []
+    view = fleet.view()
+    assert (view.newest, view.settled) == (2, 1)
+    assert [one.declined for one in view.lines if one.declined] == ["it answers with what is no number"]
+    fleet.released(model(3, "a"))
+    assert len(who(fleet)) == 20
+    assert fleet.view().rollout == ""
+
+
+def test_another_release_after_one_that_was_stopped_begins_anew(fleet):
+    """A third backbone."""
+    fleet.released(model(2, "b"))
+    fleet.declined(Declined(line="line-01", version=2, stays=1, reason="no"))
+    fleet.tick()
+    fleet.released(model(3, "c"))
+    assert who(fleet) == ["line-00", "line-01"]
+
+
+def test_a_release_that_nobody_knows_of_is_declined_in_vain(fleet):
+    """Its backbone is forgotten."""
+    fleet.declined(Declined(line="line-01", version=77, stays=1, reason="no"))
+    assert fleet.view().lines[1].declined == ""
+
+
+def test_the_fleet_is_shown_as_it_is(fleet, clock):
+    """With how long ago each was heard."""
+    clock.advance(30.0)
+    fleet.seen("line-03")
+    view = fleet.view()
+    assert [one.silent_s for one in view.lines[2:5]] == [30.0, 0.0, 30.0]
+    assert view.lines[0].report.site == "site-0"
+    assert msgspec.json.decode(msgspec.json.encode(view), type=module.FleetView) == view
+
+
+def test_memory_is_bounded(monkeypatch, clock):
+    """The line that is silent for longest is forgotten; so are old versions' backbones."""
+    monkeypatch.setattr(module, "_LINES_MAX", 3)
+    fleet = Fleet(RolloutConfig(), clock)
+    for k in range(5):
+        fleet.seen(f"line-{k}")
+    assert [one.line for one in fleet.view().lines] == ["line-2", "line-3", "line-4"]
+    for version in range(1, 1200):
+        fleet.released(model(version))
+    assert len(fleet._backbones) == 1000
+
+
+def test_without_a_model_there_is_nothing_to_roll_out(clock):
+    """A hub that has just begun."""
+    fleet = Fleet(RolloutConfig(), clock)
+    assert fleet.settled() is None
+    assert fleet.may("line-1")
+    assert fleet.tick() is None
+    assert (fleet.view().newest, fleet.view().settled) == (0, 0)
+
+
+def ready(stand):
+    """A loop with two lines besides the hub's own, whose backbone has just been exchanged."""
+    loop = stand(turned=True)
+    loop.taught(40, group=5)
+    fleet = loop.engine.fleet
+    for line in ("line-2", "line-3"):
+        fleet.heard(LineReport(line=line, site="site-1", version=loop.engine.model.version))
+    loop.retrained([[0.0, 1.0], [1.0, 0.0]])
+    version = loop.settle()
+    assert loop.engine.model.backbone != loop.vertical.backbone
+    return loop, fleet, version
+
+
+def test_a_refresh_goes_to_a_wave_and_heads_on_it_follow(stand):
+    """In the loop itself: the line that is no canary stays on the former backbone meanwhile."""
+    loop, fleet, version = ready(stand)
+    assert [fleet.may(line) for line in ("line-1", "line-2", "line-3")] == [True, False, False]
+    assert fleet.settled().backbone == loop.vertical.backbone
+    newer = loop.taught(3)
+    assert newer > version
+    assert not fleet.may("line-3")
+    assert fleet.view().newest == newer
+
+
+def test_a_refresh_that_a_line_declines_is_rolled_back(stand):
+    """The line says why; the hub orders the way back, and every line may take the former backbone's new version."""
+    loop, fleet, version = ready(stand)
+    loop.engine.record([Event("line-1", 1, Declined(line="line-1", version=version, stays=3, reason="it hung"))])
+    assert loop.engine.channel.lines()["line-1"] == 3
+    plan = fleet.tick()
+    assert plan.action == "roll back"
+    loop.order("rollback", reason=plan.reason)
+    assert loop.engine.model.version == version + 1
+    assert loop.engine.model.backbone == loop.vertical.backbone
+    assert "it hung" in loop.judgements[-1].reason
+    assert all(fleet.may(line) for line in ("line-1", "line-2", "line-3"))
+    loop.rebuilt()
