@@ -12,6 +12,7 @@ QUICK = (
     ["-m", "bench.log"],
     ["-m", "bench.rollback"],
     ["-m", "bench.verdict_to_live", "--seconds", "60"],
+    ["-m", "bench.edge_live"],
     ["-m", "bench.verdict_to_live", "--seconds", "20", "--ramp", "139,200,300,400", "--out", "out/bench/ramp"],
 )
 WITH_DATA = (
