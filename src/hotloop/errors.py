@@ -122,21 +122,17 @@ class ModelError(HotloopError):
 
 
 class UntrustedReleaseError(ModelError):
-    """A release is not what the hub's keys vouch for; the line stays with what it has.
-
-    `attack`: "unsigned", "expired", "older" (than one that was seen), "mixed" (of several releases), "endless" (longer
-    than it may be), "damaged" (no metadata at all), or "missing" (a part did not come).
-    """
+    """A release is not what the hub's keys vouch for; the line stays with what it has."""
 
     def __init__(self, message: str, *, attack: str = "damaged") -> None:
         super().__init__(message)
+        # "unsigned", "expired", "older" (than one that was seen), "mixed" (of several releases), "endless" (longer than
+        # it may be), "damaged" (no metadata at all) or "missing" (a part did not come)
         self.attack = attack
 
 
 class UnhealthyReleaseError(ModelError):
-    """A release was tried on this device's own recent payloads and crashed, hung, answered no numbers, was too slow
-    or disagreed too much; the line went back to what it had.
-    """
+    """A release was tried on this device's own payloads and did not do well; the line stays with what it has."""
 
 
 class UpdateRefusedError(HotloopError):

@@ -12,9 +12,11 @@ import pytest
 
 from hotloop.adapters.hub_client import HubChannel, HubClient
 from hotloop.config import HubConfig, LoopConfig, StoreConfig
+from hotloop.fleet import Fleet
 from hotloop.hub.auth import open_credentials
 from hotloop.hub.server import running
 from hotloop.store.channel import LocalChannel
+from hotloop.store.clock import SystemClock
 from hotloop.testing.checks import channel as laws
 from hotloop.types import Live, Model, Release
 
@@ -25,7 +27,13 @@ class OverHttp:
     def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
         config = LoopConfig(store=StoreConfig(folder=str(folder)), hub=HubConfig(port=0))
         self.hub = LocalChannel()
-        served: Any = SimpleNamespace(config=config, channel=self.hub, acknowledge=self.hub.acknowledge)
+        served: Any = SimpleNamespace(
+            config=config,
+            channel=self.hub,
+            acknowledge=self.hub.acknowledge,
+            devices=None,
+            fleet=Fleet(config.rollout, SystemClock()),
+        )
         last = stack.enter_context(contextlib.ExitStack())  # ends after the hub, and so after its streams
         url = stack.enter_context(running(served, config))
         token = next(c.token for c in open_credentials(folder) if c.role == "line")

@@ -447,7 +447,12 @@ SABOTAGES: list[Sabotage] = [
     ),
     Sabotage(17, "expect nothing", lambda: edited(health, "unhealthy", "alike < expected", "alike < 0.0"), faults),
     Sabotage(19, "lose an error's status", unmapped, fuzzed),
-    Sabotage(22, "let every role in", lambda: edited(table.Caller, "may", 'permission == "open" or', "True or"), roles),
+    Sabotage(
+        22,
+        "let every role in",
+        lambda: edited(table.Caller, "may", "return permission in (", "return True or ("),
+        roles,
+    ),
     Sabotage(
         22,
         "let a line speak for others",

@@ -17,8 +17,10 @@ from hotloop.hub.shown import Order
 from hotloop.hub.table import Route
 from hotloop.types import (
     Claim,
+    Declined,
     Event,
     Feedback,
+    LineReport,
     Live,
     Notice,
     Observation,
@@ -102,11 +104,13 @@ BODIES: dict[str, Any] = {
         Event("line-1", 2, VERDICT),
         Event("line-1", 3, Live(line="line-1", version=1)),
         Event("line-1", 4, Notice(subject="spool", text="full")),
+        Event("line-1", 5, Declined(line="line-1", version=2, stays=1, reason="it hung")),
     ],
     "/v1/feedback": VERDICT,
     "/v1/blobs": "kept",
     "/v1/live": [Live(line="line-1", version=1)],
     "/v1/commands": Order(order="unlearn", reason="why", version=1, selection=Selection(reviewer="ann", since=1.0)),
+    "/v1/reports": LineReport(line="line-1", site="site-1", version=1, dropped={"flagged: full": 2}, trouble="none"),
 }
 PLAIN = {path: msgspec.to_builtins(body) for path, body in BODIES.items()}
 # There is little to get wrong in a route without parameters and body, and reports take long to compute.
@@ -138,7 +142,7 @@ class Fuzzer:
 
     def path(self, route: Route) -> str:
         """The row's path with parameters, now and then another."""
-        good = {"digest": digest(b"kept"), "id": "line-1:1", "version": "1"}
+        good = {"digest": digest(b"kept"), "id": "line-1:1", "version": "1", "name": "1.root.json"}
         parts = []
         for part in route.segments:
             if part.startswith("{"):

@@ -15,6 +15,7 @@ from hotloop.types import (
     Candidate,
     Claim,
     Command,
+    Declined,
     Event,
     Feedback,
     Judgement,
@@ -46,6 +47,7 @@ BODIES = [
     ),
     Release(version=2, parent=1, tier="reflex", digest="d", learned_to=9),
     Live(line="l", version=2),
+    Declined(line="line-1", version=3, stays=2, reason="it hung"),
     Notice(subject="log", text="mended"),
     Command(order="unlearn", by="ann", reason="why", selection=Selection(reviewer="bob", since=1.0)),
     Candidate(
