@@ -18,7 +18,7 @@ import msgspec
 
 from hotloop.config import EdgeConfig
 from hotloop.edge.device import Device
-from hotloop.errors import CorruptError, HotloopError, InputError, ModelError, StoreError
+from hotloop.errors import CorruptError, HotloopError, HubUnreachableError, InputError, ModelError, StoreError
 from hotloop.ports import Clock, Refreshable, Spool, Vertical
 from hotloop.predict import Current, Predictor
 from hotloop.store.spool import MemorySpool
@@ -393,12 +393,17 @@ class Agent:
 
     def _follow_once(self) -> None:
         """Answer with each newer model until the hub ends the stream, or fails."""
-        with suppress(HotloopError):
+        try:
             self._say_live()
             for model in self._hub.follow(self.place.line, max(self._seen, self.predictor.version)):
                 self._install(model)
                 if self._closing.is_set():
                     return
+        except HubUnreachableError:
+            return  # it is away: that is what the spool is for
+        except HotloopError as error:
+            if not self.refused or self.refused[-1] != str(error):
+                self.refused.append(str(error))
 
     def _install(self, model: Model) -> None:
         """Answer with a model, if it is newer, fits, and does well on this device; else decline it."""

@@ -19,6 +19,7 @@ from hotloop.errors import (
     KeyConflictError,
     NotFoundError,
     OverloadError,
+    StoreError,
 )
 from hotloop.feedback import verdict
 from hotloop.predict import pack_head
@@ -572,3 +573,12 @@ def test_why_the_hub_takes_nothing_is_said_while_it_does_not(line, hub):
     assert line.trouble == "send a token that I know"
     assert line.send_once()
     assert line.trouble == ""
+
+
+def test_why_no_release_comes_is_said_once(line, hub):
+    """But a hub that is only away is no news."""
+    full = StoreError("no room for the metadata")
+    hub.streams = [[HubUnreachableError("away")], [full], [full]]
+    for _ in range(3):
+        line._follow_once()
+    assert list(line.refused) == ["no room for the metadata"]

@@ -167,7 +167,7 @@ def test_a_refresh_that_a_line_declines_is_rolled_back(stand):
     assert loop.engine.channel.lines()["line-1"] == 3
     plan = fleet.tick()
     assert plan.action == "roll back"
-    loop.order("rollback", reason=plan.reason)
+    loop.order("rollback", reason=plan.reason, version=fleet.settled().version)
     assert loop.engine.model.version == version + 1
     assert loop.engine.model.backbone == loop.vertical.backbone
     assert "it hung" in loop.judgements[-1].reason

@@ -101,8 +101,12 @@ class HubApp:
         return b"id: %d\nevent: release\ndata: %b\n\n" % (model.version, msgspec.json.encode(release))
 
     def _back(self, reason: str) -> None:
-        """A wave of lines has declined a release: back to the one before it."""
-        self._served.command(Command(order="rollback", by="the lines", reason=reason))
+        """A wave of lines has declined a release: back to the version that every line may take. Not to the last
+        checkpoint, which may have moved on to the new backbone meanwhile.
+        """
+        settled = self._served.fleet.settled()
+        version = 0 if settled is None else settled.version
+        self._served.command(Command(order="rollback", by="the lines", reason=reason, version=version))
 
     async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
         """One HTTP request."""
