@@ -29,6 +29,7 @@ from hotloop.types import (
     LineReport,
     Live,
     Model,
+    Notice,
     Observation,
     Payload,
     Prediction,
@@ -439,15 +440,27 @@ class Agent:
             self.refused.append(str(error))
 
     def decline(self, version: int, reason: str) -> None:
-        """Tell the hub that a release does not answer here, and why. It goes with what else is sent."""
+        """Tell the hub that a release does not do well here, and why. It goes with what else is sent."""
         stays, at = self.predictor.version, self._clock.now()
         self.refused.append(reason)
-        body = Declined(line=self.place.line, version=version, stays=stays, reason=reason, at=at)
+        self._tell(Declined(line=self.place.line, version=version, stays=stays, reason=reason, at=at), "flagged")
+
+    def distrust(self, version: int, reason: str) -> None:
+        """Tell the hub that what came as a release is none of its own. It counts as nothing, and may be dropped:
+        whoever is in between must not stop a rollout, nor fill a spool.
+        """
+        if not self.refused or self.refused[-1] != reason:
+            self.refused.append(reason)
+        text = f"{self.place.line} refused what came as version {version}: {reason}"
+        self._tell(Notice(subject="untrusted release", text=text, at=self._clock.now()), "unflagged")
+
+    def _tell(self, body: Declined | Notice, kind: SpoolKind) -> None:
         with self._more:
             self._sequence += 1
             data = msgspec.msgpack.encode(Event(self.place.line, self._sequence, body))
-            self._fresh.append(Spooled("verdict", "", at, data))
+            self._fresh.append(Spooled(kind, "", self._clock.now(), data))
             self._fresh_bytes += len(data)
+            self._bound_fresh()
             self._more.notify_all()
 
     def _by_the_former(self, observation: Observation, payload: Payload, error: str) -> Prediction | None:

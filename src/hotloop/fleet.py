@@ -77,6 +77,8 @@ class Fleet:
                 self._settled, self._wave, self._words, self._first = model, None, "", 0
             elif not self._first or self._backbones.get(self._first) != model.backbone:
                 self._first, self._wave, self._stopped = model.version, None, False
+                for line in self._lines.values():  # who declined it before is asked again
+                    line.declined.pop(model.backbone, None)
                 self._advance()
 
     def heard(self, report: LineReport) -> None:
@@ -93,7 +95,9 @@ class Fleet:
     def acknowledged(self, live: Live) -> None:
         """A line answers with a version."""
         with self._lock:
-            self._line(live.line).version = live.version
+            line = self._line(live.line)
+            line.version = live.version
+            line.declined.pop(self._backbones.get(live.version, ""), None)
 
     def declined(self, said: Declined) -> None:
         """A line does not take a version, or went back from it."""

@@ -8,7 +8,7 @@ import pytest
 
 from hotloop.adapters.release_check import ReleaseCheck
 from hotloop.config import RolloutConfig
-from hotloop.errors import ConfigError, NotFoundError, UntrustedReleaseError
+from hotloop.errors import ConfigError, HubUnreachableError, NotFoundError, UntrustedReleaseError
 from hotloop.store.signing import Signer, first_root, make_keys, rotate
 from hotloop.testing.release_attacks import (
     ATTACKS,
@@ -124,3 +124,18 @@ def test_keys_are_made_once(tmp_path):
     with pytest.raises(ConfigError, match="keys already"):
         make_keys(tmp_path / "hub", who.clock)
     assert (tmp_path / "hub/root.pem").stat().st_mode & 0o077 == 0
+
+
+def test_a_hub_that_is_away_says_nothing_of_the_release(tmp_path):
+    """The backbone could not be fetched just now: that is no attack, and no reason to decline."""
+    who = Attacker(tmp_path, random.Random(0))
+    found, updater = who.check.model(who.true())
+
+    def away(name):
+        raise HubUnreachableError("away")
+
+    who.check._fetch = away
+    release = who.true()
+    _, updater = who.check.model(release)
+    with pytest.raises(HubUnreachableError):
+        who.check.backbone(updater, found)

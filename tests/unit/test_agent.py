@@ -582,3 +582,16 @@ def test_why_no_release_comes_is_said_once(line, hub):
     for _ in range(3):
         line._follow_once()
     assert list(line.refused) == ["no room for the metadata"]
+
+
+def test_what_is_none_of_the_hubs_own_is_told_and_may_be_dropped(line, hub):
+    """It counts as nothing: neither as declined, nor as dear."""
+    line.distrust(7, "not signed")
+    line.distrust(8, "not signed")
+    line.settle()
+    assert [item.kind for item in line._spool.waiting("events", 9)] == ["unflagged", "unflagged"]
+    assert line.send_once()
+    told = [event.body for event in hub.events.values()]
+    assert [type(body).__name__ for body in told] == ["Notice", "Notice"]
+    assert "version 7: not signed" in told[0].text
+    assert list(line.refused) == ["not signed"]

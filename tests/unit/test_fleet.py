@@ -99,6 +99,21 @@ def test_another_release_after_one_that_was_stopped_begins_anew(fleet):
     assert who(fleet) == ["line-00", "line-01"]
 
 
+def test_a_backbone_that_comes_again_is_asked_about_again(fleet):
+    """An engineer promotes it once more, after the devices were mended; who answers with it has not declined it."""
+    fleet.released(model(2, "b"))
+    fleet.declined(Declined(line="line-01", version=2, stays=1, reason="no memory"))
+    assert fleet.tick().action == "roll back"
+    fleet.released(model(3, "a"))
+    fleet.released(model(4, "b"))
+    assert who(fleet) == ["line-00", "line-01"]
+    assert fleet.tick() is None
+    fleet.declined(Declined(line="line-01", version=4, stays=3, reason="not yet"))
+    fleet.acknowledged(Live(line="line-01", version=4))
+    assert fleet.tick() is None
+    assert fleet.view().lines[1].declined == ""
+
+
 def test_a_release_that_nobody_knows_of_is_declined_in_vain(fleet):
     """Its backbone is forgotten."""
     fleet.declined(Declined(line="line-01", version=77, stays=1, reason="no"))

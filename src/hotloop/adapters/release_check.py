@@ -24,7 +24,14 @@ from tuf.api.exceptions import (
 )
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
-from hotloop.errors import HotloopError, InputError, NotFoundError, StoreError, UntrustedReleaseError
+from hotloop.errors import (
+    HotloopError,
+    InputError,
+    NotFoundError,
+    ServiceError,
+    StoreError,
+    UntrustedReleaseError,
+)
 from hotloop.store.signing import BACKBONE, MODEL, SignedRelease
 from hotloop.types import Model
 
@@ -61,7 +68,7 @@ class ReleaseCheck:
     def model(self, release: SignedRelease) -> tuple[Model, Updater]:
         """The model of a release, once everything about it is in order; and what its backbone is checked with.
 
-        UntrustedReleaseError says what is not.
+        UntrustedReleaseError says what is not; ServiceError if the hub could not be asked for a part of it.
         """
         updater = self._checked(lambda: self._refreshed(release))
         data = self._target(updater, MODEL)
@@ -107,6 +114,8 @@ class ReleaseCheck:
         try:
             return call()
         except (RepositoryError, DownloadError) as error:
+            if isinstance(error.__cause__, ServiceError):  # the hub is away: that says nothing of the release
+                raise error.__cause__ from error
             for kind, attack, words in _ATTACKS:
                 if isinstance(error, kind):
                     raise UntrustedReleaseError(f"the release was refused: {words} ({error})", attack=attack) from error

@@ -40,8 +40,11 @@ class Device:
         return 1e3 * median(self._young if not self.proven and self._young else self._usual)
 
     def start(self) -> Installed | None:
-        """What answered last, if it is whole and did not take the process down."""
-        return self._slots.start()
+        """What answered last, if it is whole and did not take the process down. It proves itself again."""
+        found = self._slots.start()
+        if found is not None:
+            self.proven = self._said = False
+        return found
 
     def saw(self, payload: Payload, seconds: float) -> str:
         """A payload was answered, in so long. Why what answers must go, or ""."""

@@ -104,7 +104,7 @@ def run(config: LoopConfig, post: Post, stop: threading.Event, said: Callable[[s
         slots = stack.enter_context(closing(Slots(post.folder / "slots.sqlite")))
         device = Device(config, slots, clock)
         agent = Agent(Place(config.site, post.line), load_vertical(config), hub, clock, spool, device)
-        hub.refused = agent.decline
+        hub.refused = agent.distrust
         agent.start()
         stack.callback(agent.close, 2.0)
         reporter = threading.Thread(target=_report, args=(config, agent, device, hub, stop), daemon=True)

@@ -255,3 +255,14 @@ def test_what_lies_there_and_does_not_fit_is_told(line, monkeypatch):
     line.on()
     assert line.agent.predictor.version == 0
     assert "cannot answer now: of another kind" in line.agent.refused[-1]
+
+
+def test_a_release_that_was_restarted_early_proves_itself_later(line):
+    """Two short nights are no crash: what answers well is not given up for having been switched off."""
+    line.offered(2, bundle(0.01))
+    for _ in range(4):
+        line.off()
+        line.on()
+        assert line.agent.predictor.version == 2
+        line.sees(5)
+        line.device.tick()
