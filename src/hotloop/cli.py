@@ -180,6 +180,32 @@ def _token(path: Path | None) -> str:
     return token.strip()
 
 
+@app.command("bench-edge")
+def bench_edge(
+    images: Annotated[Path, typer.Option("--images", help="A folder of pieces, as the line sees them.")],
+    path: LoopFile = Path("loop.toml"),
+    runtime: Annotated[
+        list[str] | None, typer.Option("--runtime", help="Which to try: tensorrt, cuda, openvino, ... Several times.")
+    ] = None,
+    alike: Annotated[float, typer.Option("--alike", help="Least share of pieces answered as by the CPU.")] = 0.99,
+    latency_ms: Annotated[float, typer.Option("--ms", help="Longest answer allowed.")] = 1000.0,
+) -> None:
+    """Which runtimes of this device answer as the CPU does, and how fast. Exit code 1 if one is refused."""
+    from hotloop.adapters.folder import payloads_of
+    from hotloop.edge.parity import compared
+
+    config = load(path)
+    table = Table("runtime", "answers alike", "an answer", "times the CPU's", "", title="hotloop bench-edge")
+    found = compared(config, runtime or [], payloads_of(config.sense, images), alike, latency_ms)
+    for one in found:
+        ratio = one.latency_ms / max(found[0].latency_ms, 1e-9)
+        said = f"[red]refused[/]: {escape(one.refused)}" if one.refused else "[green]fit[/]"
+        table.add_row(one.runtime, f"{one.alike:.1%}", f"{one.latency_ms:.1f} ms", f"{ratio:.2f}", said)
+    out.print(table)
+    if any(one.refused for one in found):
+        raise typer.Exit(1)
+
+
 @app.command()
 def enrol(
     path: LoopFile = Path("loop.toml"),

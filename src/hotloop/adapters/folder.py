@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+from msgspec import structs
 
 from hotloop.config import SenseConfig
 from hotloop.errors import InputError, ModelError, StoreError, TemplateError
@@ -53,7 +54,7 @@ class WatchedFolder:
         sizes = {}
         for path in _listed(self._folder):
             with suppress(OSError):  # taken away since it was listed, or not ours to look at
-                if self._is_payload(path) and not _beside(path).exists():
+                if self.is_payload(path) and not _beside(path).exists():
                     found = path.stat()
                     # An empty file is most often one that is about to be written.
                     if found.st_size > 0 or time.time() - found.st_mtime > _EMPTY_S:
@@ -61,7 +62,8 @@ class WatchedFolder:
         before, self._sizes = self._sizes, sizes
         yield from (path for path, size in sizes.items() if before.get(path) == size)
 
-    def _is_payload(self, path: Path) -> bool:
+    def is_payload(self, path: Path) -> bool:
+        """Whether a file is a piece: not a template, an answer or something else."""
         if path.suffix.lower() not in _KINDS or path.name.endswith(_ANSWER) or not path.is_file():
             return False
         suffix = self._config.reference_suffix
@@ -69,7 +71,7 @@ class WatchedFolder:
 
     def _answer(self, path: Path) -> None:
         try:
-            prediction = self._observe(self._payload(path), self._config.line)
+            prediction = self._observe(self.payload(path), self._config.line)
         except (InputError, ModelError) as error:  # this image alone: those after it must not wait for it
             hint = f". {self._sought(path)}" if isinstance(error, TemplateError) else ""
             _write(_beside(path), {"error": type(error).__name__, "detail": f"{error}{hint}"})
@@ -78,7 +80,8 @@ class WatchedFolder:
         said = {"prediction": prediction.id, "version": prediction.version, "outputs": outputs}
         _write(_beside(path), said)
 
-    def _payload(self, path: Path) -> Payload:
+    def payload(self, path: Path) -> Payload:
+        """A piece with its template, if there is one. InputError if it cannot be read."""
         reference = self._reference(path)
         return Payload(_read(path), _KINDS[path.suffix.lower()], None if reference is None else _read(reference))
 
@@ -100,6 +103,19 @@ class WatchedFolder:
             f"Beside {path.name} belongs {self._reference_stem(path)}{path.suffix}, or one for all images in "
             "[sense] reference. Then remove this file to try again"
         )
+
+
+def payloads_of(config: SenseConfig, folder: Path) -> list[Payload]:
+    """All payloads of a folder, each with its template, by name. StoreError, InputError."""
+    watched = WatchedFolder(structs.replace(config, folder=str(folder)), _nobody)
+    found = [watched.payload(path) for path in _listed(folder) if watched.is_payload(path)]
+    if not found:
+        raise InputError(f"{folder} has no payload: put pieces there as the line sees them")
+    return found
+
+
+def _nobody(_payload: Payload, _line: str) -> Prediction:
+    raise InputError("nobody answers here")
 
 
 def _listed(folder: Path) -> list[Path]:

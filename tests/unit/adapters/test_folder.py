@@ -224,7 +224,7 @@ def test_a_file_that_vanishes_between_two_looks_is_forgotten(watched, observer, 
     gone.write_bytes(b"image")
     stays.write_bytes(b"image")
     folder = watched()
-    found = folder._is_payload
+    found = folder.is_payload
 
     def vanishing(path):
         is_payload = found(path)
@@ -232,7 +232,7 @@ def test_a_file_that_vanishes_between_two_looks_is_forgotten(watched, observer, 
             gone.unlink(missing_ok=True)
         return is_payload
 
-    monkeypatch.setattr(folder, "_is_payload", vanishing)
+    monkeypatch.setattr(folder, "is_payload", vanishing)
     assert polled(folder) == 1
     assert len(observer.seen) == 1
 

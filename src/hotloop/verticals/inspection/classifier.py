@@ -7,6 +7,7 @@ boards that hotloop ships. All that is learned on the line is the head, verdict 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hotloop.errors import ImageError, ModelError
+from hotloop.predict.runtimes import Runtime
 from hotloop.types import Floats
 from hotloop.verticals.inspection.bundle import LITE0, SHIPPED, make_bundle, open_bundle
 from hotloop.verticals.inspection.detector import REFUSALS, boards_files, load, open_session
@@ -47,9 +49,9 @@ class Lite0:
 
     columns = 112 + 1280
 
-    def __init__(self, onnx: bytes) -> None:
+    def __init__(self, onnx: bytes, runtimes: Sequence[Runtime] = ("cpu",)) -> None:
         """ModelError if the bytes are not that network."""
-        self._session = open_session(onnx)
+        self._session = open_session(onnx, runtimes)
         found = self._pooled(np.zeros((1, 3, 32, 32), np.float32)).shape
         if found != (1, LITE0_COLUMNS):
             raise ModelError(f"The network gives features {found}, EfficientNet-Lite0 gives (1, {LITE0_COLUMNS}).")
@@ -74,9 +76,9 @@ class Shipped:
     On magnetic tiles about 65 % with 500 verdicts, where EfficientNet-Lite0 has 96 %.
     """
 
-    def __init__(self, onnx: bytes, description: bytes) -> None:
+    def __init__(self, onnx: bytes, description: bytes, runtimes: Sequence[Runtime] = ("cpu",)) -> None:
         """ModelError if the bytes are no detector."""
-        self._model = load(onnx, description)
+        self._model = load(onnx, description, runtimes)
         self.columns = len(self.features(np.zeros((SIDE_PX, SIDE_PX), np.uint8)))
 
     def features(self, image: NDArray[np.uint8]) -> NDArray[np.float16]:
@@ -104,10 +106,12 @@ def start_bundle(path: Path | None) -> bytes:
     return make_bundle(LITE0, data, b"")
 
 
-def backbone(bundle: bytes) -> Backbone:
+def backbone(bundle: bytes, runtimes: Sequence[Runtime] = ("cpu",)) -> Backbone:
     """The network of a bundle. ModelError if it is none for whole images."""
     found = open_bundle(bundle, LITE0, SHIPPED)
-    return Lite0(found.onnx) if found.kind == LITE0 else Shipped(found.onnx, found.description)
+    if found.kind == LITE0:
+        return Lite0(found.onnx, runtimes)
+    return Shipped(found.onnx, found.description, runtimes)
 
 
 def squeezed(image: NDArray[np.uint8], side_px: int, mode: str) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ reflex decides: see `candidates.py`. NumPy and ONNX Runtime, one thread; no torc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Annotated, Literal
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from hotloop.errors import ImageError, ModelError, TemplateError
+from hotloop.predict.runtimes import Runtime, providers
 from hotloop.types import Floats
 from hotloop.verticals.inspection.score import overlaps
 
@@ -107,8 +109,10 @@ class Candidates:
     features: NDArray[np.float16]
 
 
-def open_session(onnx: bytes) -> onnxruntime.InferenceSession:
-    """A network on one thread. ModelError if the bytes are none, are too many, or refer to other files."""
+def open_session(onnx: bytes, runtimes: Sequence[Runtime] = ("cpu",)) -> onnxruntime.InferenceSession:
+    """A network on one thread, on the first of these runtimes that is here. ModelError if the bytes are none, are too
+    many, or refer to other files.
+    """
     if len(onnx) > MODEL_BYTES_MAX:
         raise ModelError(f"The model has {len(onnx)} bytes, more than {MODEL_BYTES_MAX}.")
     if _GUARD in onnx:
@@ -118,7 +122,7 @@ def open_session(onnx: bytes) -> onnxruntime.InferenceSession:
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     try:
-        return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(onnx, options, providers=providers(runtimes))
     except REFUSALS as error:
         raise ModelError(f"The model cannot be loaded: {str(error)[:300]}") from error
 
@@ -126,11 +130,11 @@ def open_session(onnx: bytes) -> onnxruntime.InferenceSession:
 class StartModel:
     """A detector as it was trained, ready to be asked. Several threads may ask it."""
 
-    def __init__(self, onnx: bytes, description: Description) -> None:
+    def __init__(self, onnx: bytes, description: Description, runtimes: Sequence[Runtime] = ("cpu",)) -> None:
         """ModelError if the bytes are no model, refer to other files, or do not fit their description."""
         if len(description.thresholds) != len(description.labels):
             raise ModelError("The description must have one threshold a label.")
-        self._session = open_session(onnx)
+        self._session = open_session(onnx, runtimes)
         self.description = description
         blank = np.zeros((64, 64, 3) if description.colour else (64, 64), np.uint8)
         columns = self.candidates(blank, blank if description.template else None).features.shape[1]
@@ -197,13 +201,13 @@ class StartModel:
         return np.pad(stack.astype(np.float32) / np.float32(127.5) - np.float32(1.0), lack)
 
 
-def load(onnx: bytes, description: bytes) -> StartModel:
+def load(onnx: bytes, description: bytes, runtimes: Sequence[Runtime] = ("cpu",)) -> StartModel:
     """A start model from its two files' bytes. ModelError says what is wrong with them."""
     try:
         read_description = msgspec.json.decode(description, type=Description)
     except msgspec.DecodeError as error:
         raise ModelError(f"The start model's description is not one: {error}") from error
-    return StartModel(onnx, read_description)
+    return StartModel(onnx, read_description, runtimes)
 
 
 def boards_files() -> tuple[bytes, bytes]:

@@ -44,7 +44,7 @@ class Detection:
         self._bundle = bundle or _start_bundle(config)
         self.backbone = digest(self._bundle)
         files = open_bundle(self._bundle, BOXES)
-        self._model = load(files.onnx, files.description)
+        self._model = load(files.onnx, files.description, config.providers)
         known = self._model.description.labels
         self.labels = config.labels or known
         if config.start == "none" and not config.labels:

@@ -40,7 +40,7 @@ class WholeImage:
         self.labels = (config.good, *kinds)
         path = None if config.start in ("boards", "none") else Path(config.start)
         self._bundle = bundle or start_bundle(path)
-        self._backbone = backbone(self._bundle)
+        self._backbone = backbone(self._bundle, config.providers)
         self.backbone = digest(self._bundle)
         self.recipe = f"whole image, {self._backbone.columns} columns, seed {seed}"
 
