@@ -9,7 +9,9 @@ Loopback only: whoever may run programs on this device may use it, nobody else c
 
 from __future__ import annotations
 
+import socket
 import threading
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
@@ -21,6 +23,8 @@ from hotloop.errors import HotloopError, InputError, PortInUseError
 from hotloop.types import Feedback, Payload
 
 _JSON_BYTES_MAX: Final = 1 << 20
+_LINGER_S: Final = 1.0
+_LINGER_BYTES_MAX: Final = 32 << 20
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -92,9 +96,9 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("content-length", "")
         if not (length.isascii() and length.isdecimal()) or int(length) > limits[self.path]:
             self.close_connection = True
-            self._fail(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"send at most {limits[self.path]} bytes, and say how many"
-            )
+            words = f"send at most {limits[self.path]} bytes, and say how many"
+            self._fail(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words)
+            self._linger()
             return
         body = self.rfile.read(int(length))
         try:
@@ -110,6 +114,18 @@ class _Handler(BaseHTTPRequestHandler):
         except HotloopError as error:
             self._fail(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
 
+    def _linger(self) -> None:
+        """Let what is still under way come, within bounds: a connection that is cut with bytes unread takes the answer
+        with it.
+        """
+        self.wfile.flush()
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(_LINGER_S)
+            left = _LINGER_BYTES_MAX
+            while left > 0 and (data := self.connection.recv(65536)):
+                left -= len(data)
+
     def log_message(self, *_: Any) -> None:
         """A line's log is not a web server's."""
 
@@ -118,6 +134,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
+        if self.close_connection:  # else a client would use it again
+            self.send_header("connection", "close")
         self.end_headers()
         self.wfile.write(body)
 

@@ -40,7 +40,7 @@ def unpack_head(data: bytes) -> Head:
         raise ModelError(f"a head of {packed.rows} x {packed.columns} cannot be {len(packed.data)} bytes long")
     if len(packed.thresholds) != len(packed.labels) or packed.columns < len(packed.labels):
         raise ModelError("a head has one threshold and at least one column a label; this one has not")
-    weights = np.frombuffer(packed.data, dtype="<f4").reshape(packed.rows, packed.columns).astype(np.float64)
-    if not np.isfinite(weights).all():
+    weights = np.frombuffer(packed.data, dtype="<f4").reshape(packed.rows, packed.columns)
+    if not np.isfinite(weights).all():  # before the cast, which warns of some of them
         raise ModelError("the head has weights that are not finite; it was refused")
-    return Head(packed.labels, weights, packed.thresholds)
+    return Head(packed.labels, weights.astype(np.float64), packed.thresholds)

@@ -112,3 +112,12 @@ def test_more_columns_than_labels_are_kept():
     """A vertical may keep columns of its own behind those of the labels."""
     wide = Head(("a",), np.ones((2, 3)), (0.5,))
     assert unpack_head(pack_head(wide)).weights.shape == (2, 3)
+
+
+def test_a_number_that_signals_is_refused_like_any_other_that_is_none():
+    """A signalling NaN would warn when it is cast."""
+    packed = pack_head(Head(("a", "b"), np.ones((2, 2)), (0.5, 0.5)))
+    one = np.float32(1.0).tobytes()
+    assert packed.count(one) >= 1
+    with pytest.raises(ModelError, match="not finite"):
+        unpack_head(packed[::-1].replace(one[::-1], bytes.fromhex("0100a07f")[::-1], 1)[::-1])
