@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime
 from importlib import resources
@@ -180,30 +180,84 @@ def _token(path: Path | None) -> str:
     return token.strip()
 
 
+Pieces = Annotated[Path, typer.Option("--images", help="A folder of pieces, as the line sees them.")]
+Alike = Annotated[float, typer.Option("--alike", help="Least share of pieces answered as by the CPU in float32.")]
+Apart = Annotated[float, typer.Option("--apart", help="By how much scores may differ (95 of 100).")]
+LongestMs = Annotated[float, typer.Option("--ms", help="Longest answer allowed (median).")]
+LargestMib = Annotated[float, typer.Option("--mib", help="Largest process allowed.")]
+
+
 @app.command("bench-edge")
 def bench_edge(
-    images: Annotated[Path, typer.Option("--images", help="A folder of pieces, as the line sees them.")],
+    images: Pieces,
     path: LoopFile = Path("loop.toml"),
     runtime: Annotated[
-        list[str] | None, typer.Option("--runtime", help="Which to try: tensorrt, cuda, openvino, ... Several times.")
+        list[str] | None,
+        typer.Option("--runtime", help="Which to try: tensorrt, openvino, litert, int8, ... Several times; none: all."),
     ] = None,
-    alike: Annotated[float, typer.Option("--alike", help="Least share of pieces answered as by the CPU.")] = 0.99,
-    latency_ms: Annotated[float, typer.Option("--ms", help="Longest answer allowed.")] = 1000.0,
+    alike: Alike = 0.99,
+    apart: Apart = 0.1,
+    latency_ms: LongestMs = 1000.0,
+    mib: LargestMib = 4096.0,
 ) -> None:
-    """Which runtimes of this device answer as the CPU does, and how fast. Exit code 1 if one is refused."""
+    """Which runtimes of this device answer as the CPU does, and how fast. Exit code 1 if one that you name is
+    refused.
+    """
     from hotloop.adapters.folder import payloads_of
-    from hotloop.edge.parity import compared
+    from hotloop.edge.parity import Limits, compared
+    from hotloop.predict.runtimes import RUNTIMES
 
     config = load(path)
-    table = Table("runtime", "answers alike", "an answer", "times the CPU's", "", title="hotloop bench-edge")
-    found = compared(config, runtime or [], payloads_of(config.sense, images), alike, latency_ms)
-    for one in found:
-        ratio = one.latency_ms / max(found[0].latency_ms, 1e-9)
-        said = f"[red]refused[/]: {escape(one.refused)}" if one.refused else "[green]fit[/]"
-        table.add_row(one.runtime, f"{one.alike:.1%}", f"{one.latency_ms:.1f} ms", f"{ratio:.2f}", said)
-    out.print(table)
-    if any(one.refused for one in found):
+    limits = Limits(alike, apart, latency_ms, mib)
+    found = compared(config, runtime or RUNTIMES, payloads_of(config.sense, images), limits)
+    _say_parities("hotloop bench-edge", found)
+    if runtime and any(one.refused for one in found):
         raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    images: Pieces,
+    target: Annotated[Path, typer.Option("--out", help="The bundle to write: [inspection] start = that file.")],
+    variant: Annotated[list[str], typer.Option("--variant", help="int8 or litert. Several times.")],
+    path: LoopFile = Path("loop.toml"),
+    alike: Alike = 0.99,
+    apart: Apart = 0.1,
+    latency_ms: LongestMs = 1000.0,
+    mib: LargestMib = 4096.0,
+) -> None:
+    """Write the start model with other forms of its network, for devices on which they do better. A form that does not
+    answer as the network does is refused, with the numbers, and left out. Exit code 1 if one is. Needs hotloop[train].
+    """
+    from hotloop.adapters.folder import payloads_of
+    from hotloop.edge.parity import Limits, exported
+
+    config = load(path)
+    pieces = payloads_of(config.sense, images)
+    bundle, found = exported(config, variant, pieces, Limits(alike, apart, latency_ms, mib))
+    _say_parities("hotloop export", found)
+    passed = [one.runtime for one in found if one.runtime in variant and not one.refused]
+    if passed:
+        target.write_bytes(bundle)
+        words = f"{target}: {len(bundle)} bytes with {', '.join(passed)}. Set start to it in the vertical's table, and"
+        out.print(f"{words} runtimes to {msgspec.json.encode(passed).decode()}", markup=False, soft_wrap=True)
+    if len(passed) < len(variant):
+        raise typer.Exit(1)
+
+
+def _say_parities(title: str, found: Sequence[Any]) -> None:
+    """What was found of runtimes: those that answered as a table, then why the others are refused."""
+    table = Table("runtime", "answers alike", "scores apart", "an answer", "times the CPU's", "process", "", title=title)
+    for one in found:
+        if one.mib:
+            ratio = one.latency_ms / max(found[0].latency_ms, 1e-9)
+            near = (f"{one.alike:.1%}", f"{one.apart:.3f}", f"{one.latency_ms:.1f} ms", f"{ratio:.2f}")
+            table.add_row(one.runtime, *near, f"{one.mib:.0f} MiB", "[red]refused[/]" if one.refused else "[green]fit[/]")
+    out.print(table)
+    for one in found:
+        if one.refused:
+            said = one.refused.removeprefix(f"{one.runtime}: ")
+            out.print(f"[red]{one.runtime} refused[/]: {escape(said)}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -276,6 +276,24 @@ class Refreshable(Protocol):
         ...
 
 
+@runtime_checkable
+class Exportable(Protocol):
+    """A vertical whose network can be had in other forms (`predict.runtimes`), for devices on which they do better."""
+
+    @property
+    def runtime(self) -> str:
+        """What its network runs on, in words, and why not on what was wanted before that."""
+        ...
+
+    def converted(self, variant: str, payloads: Sequence[Payload]) -> bytes:
+        """The network in another form, made with payloads such as the line sees. ModelError if it cannot be had."""
+        ...
+
+    def carrying(self, variants: Mapping[str, bytes]) -> bytes:
+        """The backbone as a bundle that has these forms in it."""
+        ...
+
+
 @dataclass(frozen=True)
 class Ports:
     """What an engine stands on."""

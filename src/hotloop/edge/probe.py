@@ -22,7 +22,7 @@ from hotloop.config import LoopConfig
 from hotloop.edge.health import Trial
 from hotloop.errors import HotloopError, ModelError
 from hotloop.loading import load_vertical
-from hotloop.ports import Refreshable, Vertical
+from hotloop.ports import Exportable, Refreshable, Vertical
 from hotloop.predict import unpack_head
 from hotloop.types import Head, Output, Payload
 
@@ -81,9 +81,20 @@ def _tried(asked: Asked) -> Trial:
             if not isinstance(vertical, Refreshable):
                 raise ModelError("this vertical cannot be given another backbone")
             vertical = vertical.revived(asked.bundle)
-        return tried(vertical, unpack_head(asked.head), asked.payloads)
+        trial = tried(vertical, unpack_head(asked.head), asked.payloads)
+        runtime = vertical.runtime if isinstance(vertical, Exportable) else ""
+        return msgspec.structs.replace(trial, peak_bytes=_peak_bytes(), runtime=runtime)
     except HotloopError as error:
         return Trial(failure=f"{type(error).__name__}: {error}")
+
+
+def _peak_bytes() -> int:
+    """The most memory that this process had at once. `ru_maxrss` is inherited from whoever started it."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError, ValueError):  # another system
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def main() -> None:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hotloop.errors import ImageError, ModelError
-from hotloop.predict.runtimes import Runtime
+from hotloop.predict.runtimes import Network, Runtime, open_network
 from hotloop.types import Floats
-from hotloop.verticals.inspection.bundle import LITE0, SHIPPED, make_bundle, open_bundle
-from hotloop.verticals.inspection.detector import REFUSALS, boards_files, load, open_session
+from hotloop.verticals.inspection.bundle import BUNDLE_SUFFIX, LITE0, SHIPPED, make_bundle, open_bundle
+from hotloop.verticals.inspection.detector import StartModel, boards_files, described
 
 SIDE_PX = 224  # what EfficientNet-Lite0 was trained on; 320 is twice the time and no better (magnetic tiles)
 # Length of a row x. With the reflex's ridge of 1 this is a ridge of 1 / SIZE^2 on rows of length 1.
@@ -38,9 +38,14 @@ class Backbone(Protocol):
     """A frozen network for whole images."""
 
     columns: int
+    network: Network
 
     def features(self, image: NDArray[np.uint8]) -> NDArray[np.float16]:
         """(h, w) grey or (h, w, 3) RGB -> (columns,). ImageError for anything else."""
+        ...
+
+    def inputs(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the network is given for it: (1, planes, h', w')."""
         ...
 
 
@@ -49,25 +54,26 @@ class Lite0:
 
     columns = 112 + 1280
 
-    def __init__(self, onnx: bytes, runtimes: Sequence[Runtime] = ("cpu",)) -> None:
-        """ModelError if the bytes are not that network."""
-        self._session = open_session(onnx, runtimes)
-        found = self._pooled(np.zeros((1, 3, 32, 32), np.float32)).shape
+    def __init__(self, network: Network) -> None:
+        """ModelError if it is not that network."""
+        self.network = network
+        height, width = network.size or (32, 32)
+        found = self._pooled(np.zeros((1, 3, height, width), np.float32)).shape
         if found != (1, LITE0_COLUMNS):
             raise ModelError(f"The network gives features {found}, EfficientNet-Lite0 gives (1, {LITE0_COLUMNS}).")
 
     def features(self, image: NDArray[np.uint8]) -> NDArray[np.float16]:
         """The pooled features of an image, squeezed to a square of `SIDE_PX`."""
-        pixels = squeezed(image, SIDE_PX, "RGB").transpose(2, 0, 1)[None].astype(np.float32)
-        pooled = self._pooled(pixels)[0]
+        pooled = self._pooled(self.inputs(image))[0]
         # The widened map is after ReLU6 and skewed: its root is nearer to even
         return np.concatenate((np.sqrt(np.maximum(pooled[_TOP], 0.0)), pooled[_MIDDLE])).astype(np.float16)
 
+    def inputs(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """RGB, 0 to 255."""
+        return squeezed(image, SIDE_PX, "RGB").transpose(2, 0, 1)[None].astype(np.float32)
+
     def _pooled(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        try:
-            return np.asarray(self._session.run(None, {"image": pixels})[0])
-        except REFUSALS as error:
-            raise ModelError(f"The network cannot be run: {str(error)[:300]}") from error
+        return np.asarray(self.network(pixels)[0])
 
 
 class Shipped:
@@ -76,21 +82,30 @@ class Shipped:
     On magnetic tiles about 65 % with 500 verdicts, where EfficientNet-Lite0 has 96 %.
     """
 
-    def __init__(self, onnx: bytes, description: bytes, runtimes: Sequence[Runtime] = ("cpu",)) -> None:
-        """ModelError if the bytes are no detector."""
-        self._model = load(onnx, description, runtimes)
+    def __init__(self, network: Network, description: bytes) -> None:
+        """ModelError if it is no detector."""
+        self.network, self._model = network, StartModel(network, described(description))
         self.columns = len(self.features(np.zeros((SIDE_PX, SIDE_PX), np.uint8)))
 
     def features(self, image: NDArray[np.uint8]) -> NDArray[np.float16]:
         """The pooled features of an image in grey, squeezed, at full contrast, compared with itself out of focus."""
-        picture = stretched(squeezed(image, SIDE_PX, "L"))
-        small = Image.fromarray(picture).resize((SIDE_PX // _BLUR_PX,) * 2, Image.Resampling.BOX)
-        blurred = np.asarray(small.resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC))
-        groups = np.sqrt(np.maximum(self._model.pooled(picture, blurred), 0.0)).reshape(_GROUPS, -1)
+        groups = np.sqrt(np.maximum(self._model.pooled(*_compared(image)), 0.0)).reshape(_GROUPS, -1)
         # each group (a map's means, largest values, spreads) on its own scale: else the largest values drown the rest
         plain = (groups - groups.mean(1, keepdims=True)) / (groups.std(1, keepdims=True) + 1e-3)
         features: NDArray[np.float16] = plain.ravel().astype(np.float16)
         return features
+
+
+    def inputs(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The picture and itself out of focus, -1 to 1."""
+        return self._model.inputs(*_compared(image))
+
+
+def _compared(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A picture at full contrast, and itself out of focus."""
+    picture = stretched(squeezed(image, SIDE_PX, "L"))
+    small = Image.fromarray(picture).resize((SIDE_PX // _BLUR_PX,) * 2, Image.Resampling.BOX)
+    return picture, np.asarray(small.resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC))
 
 
 def start_bundle(path: Path | None) -> bytes:
@@ -103,15 +118,14 @@ def start_bundle(path: Path | None) -> bytes:
         raise ModelError(
             f"{path} cannot be read: {error}. Write it: python -m hotloop.verticals.inspection.export lite0 {path}"
         ) from error
-    return make_bundle(LITE0, data, b"")
+    return data if path.suffix == BUNDLE_SUFFIX else make_bundle(LITE0, data, b"")
 
 
 def backbone(bundle: bytes, runtimes: Sequence[Runtime] = ("cpu",)) -> Backbone:
     """The network of a bundle. ModelError if it is none for whole images."""
     found = open_bundle(bundle, LITE0, SHIPPED)
-    if found.kind == LITE0:
-        return Lite0(found.onnx, runtimes)
-    return Shipped(found.onnx, found.description, runtimes)
+    network = open_network(found.files, runtimes)
+    return Lite0(network) if found.kind == LITE0 else Shipped(network, found.description)
 
 
 def squeezed(image: NDArray[np.uint8], side_px: int, mode: str) -> NDArray[np.uint8]:

@@ -7,33 +7,32 @@ reflex decides: see `candidates.py`. NumPy and ONNX Runtime, one thread; no torc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
-import onnxruntime
 from msgspec import Meta
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-from hotloop.errors import ImageError, ModelError, TemplateError
-from hotloop.predict.runtimes import Runtime, providers
+from hotloop.errors import ImageError, InputError, ModelError, TemplateError
+from hotloop.predict.runtimes import Network, Runtime, open_network
 from hotloop.types import Floats
 from hotloop.verticals.inspection.score import overlaps
 
 Pixels = NDArray[np.uint8]
 Maps = NDArray[np.float32]
 
-MODEL_BYTES_MAX = 256 * 2**20
 STRIDE_PX = 8
 SIDE_MULTIPLE_PX = 32  # the coarsest stride of the backbones
 CANDIDATES_MAX = 24  # a board has a dozen defects; log, verifier and gate pay for each candidate
 # Measured on DeepPCB's first 800 boards: 0.02 (32 a board), 0.05 (24) and 0.1 (11) answer alike after verdicts.
 SCORE_MIN = 0.1
 COLD_SCORE_MIN = 0.02  # where the start model does not know the product, its scores say little
+REDUCED = 128  # features that travel with a candidate, besides the scores; 96 cost a point of F, 160 gained none
+SPREAD_MIN = 1e-3  # a feature that hardly moves must not be blown up
 FEATURE_MAX = 6.0  # spreads from the mean: one odd feature must not drown a row
 PEAKS_MAX = 512  # locations looked at before overlapping ones are dropped
 OVERLAP_MAX = 0.5  # candidates that share more are one
@@ -42,13 +41,7 @@ READ = (
     ("classes", 0, "mean"), ("boxes", 0, "mean"), ("context", 0, "mean"), ("classes", 1, "mean"),
     ("context", 1, "max"), ("context", 3, "mean"), ("context", 3, "max"), ("scores", 1, "mean"),
 )  # fmt: skip
-# what onnxruntime raises; its classes share no base but Exception
-REFUSALS = (
-    RuntimeError, ValueError, state.EPFail, state.Fail, state.InvalidArgument, state.InvalidGraph,
-    state.InvalidProtobuf, state.NoModel, state.NotImplemented, state.RuntimeException,
-)  # fmt: skip
 _PAIRS_MAX = 64
-_GUARD = b"\n\x08location"  # the key that every reference to external data carries (onnx.proto, external_data)
 
 
 class Reduction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,6 +65,23 @@ class Reduction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return np.asarray(plain @ basis)
 
 
+class Feed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a detector that somebody else trained is fed and what it answers with: see `brought.py`.
+
+    A picture is fitted into `size_px` (height, width): `corner` and `centre` keep its proportions and fill up with
+    `pad`, `stretch` does not. Pixels are (p / divisor - mean) / spread, in the order RGB, or BGR.
+    """
+
+    layout: Literal["yolox", "yolox-decoded", "yolov5", "yolov8", "rt-detr"]
+    size_px: tuple[int, int]
+    fit: Literal["corner", "centre", "stretch"]
+    divisor: float = 255.0
+    bgr: bool = False
+    pad: int = 114
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    spread: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
 class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is written beside a start model: how to feed it and how to read its features."""
 
@@ -85,6 +95,7 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     recipe: str = ""
     seed: int = 0
     format: Literal[1] = 1
+    feed: Feed | None = None  # of a detector that somebody else trained (`brought.py`); None: one of `train.py`
 
     @property
     def colour(self) -> bool:
@@ -109,33 +120,14 @@ class Candidates:
     features: NDArray[np.float16]
 
 
-def open_session(onnx: bytes, runtimes: Sequence[Runtime] = ("cpu",)) -> onnxruntime.InferenceSession:
-    """A network on one thread, on the first of these runtimes that is here. ModelError if the bytes are none, are too
-    many, or refer to other files.
-    """
-    if len(onnx) > MODEL_BYTES_MAX:
-        raise ModelError(f"The model has {len(onnx)} bytes, more than {MODEL_BYTES_MAX}.")
-    if _GUARD in onnx:
-        raise ModelError("The model keeps weights in another file: export it as one file.")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    try:
-        return onnxruntime.InferenceSession(onnx, options, providers=providers(runtimes))
-    except REFUSALS as error:
-        raise ModelError(f"The model cannot be loaded: {str(error)[:300]}") from error
-
-
 class StartModel:
     """A detector as it was trained, ready to be asked. Several threads may ask it."""
 
-    def __init__(self, onnx: bytes, description: Description, runtimes: Sequence[Runtime] = ("cpu",)) -> None:
-        """ModelError if the bytes are no model, refer to other files, or do not fit their description."""
+    def __init__(self, network: Network, description: Description) -> None:
+        """ModelError if the network does not fit its description."""
         if len(description.thresholds) != len(description.labels):
             raise ModelError("The description must have one threshold a label.")
-        self._session = open_session(onnx, runtimes)
-        self.description = description
+        self.network, self.description = network, description
         blank = np.zeros((64, 64, 3) if description.colour else (64, 64), np.uint8)
         columns = self.candidates(blank, blank if description.template else None).features.shape[1]
         if description.mean and not columns == len(description.mean) == len(description.spread):
@@ -160,7 +152,7 @@ class StartModel:
         height, width = image.shape[:2]
         rows, columns, regions = _peaks(probabilities, sides, (width, height), score_min)
         scores = _shifted(probabilities[:, rows, columns].T, self.description.shift)
-        seen: Floats = np.concatenate((scores, _geometry(regions), read(probabilities, maps, rows, columns)), axis=1)
+        seen: Floats = np.concatenate((scores, geometry(regions), read(probabilities, maps, rows, columns)), axis=1)
         if self.description.reduction is not None:
             seen = np.concatenate((scores, self.description.reduction.apply(seen)), axis=1)
         return Candidates(regions, scores.astype(np.float64), seen.astype(np.float16))
@@ -172,15 +164,18 @@ class StartModel:
 
     def _run(self, planes: Maps) -> list[Maps]:
         """Probabilities, sides and the three feature maps, each (c, h / 8, w / 8)."""
-        try:
-            outputs: list[Maps] = [output[0] for output in self._session.run(None, {"image": planes[None]})]
-        except REFUSALS as error:
-            raise ModelError(f"The model cannot be run on {planes.shape}: {str(error)[:300]}") from error
+        rows, columns = (side // STRIDE_PX for side in planes.shape[1:])
+        found = self.network(_enlarged(planes, self.network.size)[None])
+        outputs: list[Maps] = [output[0][:, :rows, :columns] for output in found if output.ndim == 4]
         labels = len(self.description.labels)
         if len(outputs) != 5 or len(outputs[0]) != labels or len(outputs[1]) != 4:
             shapes = [output.shape for output in outputs]
             raise ModelError(f"The model's outputs {shapes} are not those of a detector of {labels} labels.")
         return outputs
+
+    def inputs(self, image: Pixels, template: Pixels | None = None) -> Maps:
+        """What the network is given: (1, planes, h', w')."""
+        return self._planes(image, template)[None]
 
     def _planes(self, image: Pixels, template: Pixels | None) -> Maps:
         """The network's input: -1 to 1, padded with 0 to whole strides: (planes, h', w')."""
@@ -203,11 +198,49 @@ class StartModel:
 
 def load(onnx: bytes, description: bytes, runtimes: Sequence[Runtime] = ("cpu",)) -> StartModel:
     """A start model from its two files' bytes. ModelError says what is wrong with them."""
+    return open_start({"onnx": onnx}, description, runtimes)
+
+
+def open_start(files: Mapping[str, bytes], description: bytes, runtimes: Sequence[Runtime]) -> StartModel:
+    """As `load`, from the forms in which its network is there."""
+    return StartModel(open_network(files, runtimes), described(description))
+
+
+def described(description: bytes) -> Description:
+    """What a description says. ModelError if it is none."""
     try:
-        read_description = msgspec.json.decode(description, type=Description)
+        return msgspec.json.decode(description, type=Description)
     except msgspec.DecodeError as error:
         raise ModelError(f"The start model's description is not one: {error}") from error
-    return StartModel(onnx, read_description, runtimes)
+
+
+def measured(description: Description, rows: Floats) -> Description:
+    """A description with the reduction and the scales of its features, from rows (n, f) that are read of candidates.
+
+    InputError if there are not two.
+    """
+    labels = len(description.labels)
+    if len(rows) < 2:
+        raise InputError("The model finds nothing on the pieces it is checked on: train it longer, or on more pieces.")
+    reduced = reduction(rows, REDUCED)
+    features = np.concatenate((rows[:, :labels], reduced.apply(rows)), axis=1)
+    spread = features.std(0) + SPREAD_MIN
+    spread[labels:] = spread[labels:].mean()  # directions keep their proportions: the small ones are mostly noise
+    return msgspec.structs.replace(
+        description,
+        reduction=reduced,
+        mean=tuple(np.round(features.mean(0), 5).tolist()),
+        spread=tuple(np.round(spread, 5).tolist()),
+    )
+
+
+def reduction(rows: Floats, columns: int) -> Reduction:
+    """The main directions of rows (n, f), at most `columns` of them."""
+    mean, spread = np.round(rows.mean(0), 5), np.round(rows.std(0) + SPREAD_MIN, 5)
+    plain = ((rows - mean) / spread).clip(-FEATURE_MAX, FEATURE_MAX)
+    _, directions = np.linalg.eigh(plain.T @ plain)
+    basis = directions[:, ::-1][:, :columns].astype("<f2")
+    return Reduction(tuple(mean.tolist()), tuple(spread.tolist()), basis.shape[1], basis.tobytes())
 
 
 def boards_files() -> tuple[bytes, bytes]:
@@ -254,6 +287,19 @@ def distinct(regions: Floats, overlap_max: float, count_max: int) -> NDArray[np.
     return np.array(kept, np.int64)
 
 
+def _enlarged(planes: Maps, size: tuple[int, int] | None) -> Maps:
+    """Planes padded with 0 to the one size that a network takes. ModelError if they are larger."""
+    if size is None or planes.shape[1:] == size:
+        return planes
+    lack = (size[0] - planes.shape[1], size[1] - planes.shape[2])
+    if min(lack) < 0:
+        raise ModelError(
+            f"The network takes pictures up to {size[1]} x {size[0]} pixels, this one is {planes.shape[2]} x "
+            f"{planes.shape[1]}: export it again with pictures of this size, or let it run on the CPU."
+        )
+    return np.pad(planes, ((0, 0), (0, lack[0]), (0, lack[1])))
+
+
 def _shifted(scores: Maps, shift: float) -> Maps:
     """Probabilities (n, c) with `shift` added to their log-odds."""
     odds = scores / np.maximum(1.0 - scores, np.float32(1e-6)) * np.float32(np.exp(shift))
@@ -261,7 +307,7 @@ def _shifted(scores: Maps, shift: float) -> Maps:
     return moved
 
 
-def _geometry(regions: Floats) -> Floats:
+def geometry(regions: Floats) -> Floats:
     """The logarithms of a box's width and height: (n, 2)."""
     sides: Floats = np.log(regions[:, 2:] - regions[:, :2] + 1.0)
     return sides

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from hotloop.config import ImageLimits, LoopConfig, Section, own_table, path_from
 from hotloop.errors import ConfigError
-from hotloop.predict.runtimes import Runtime
+from hotloop.predict.runtimes import Runtime, Variant
 
 
 class InspectionConfig(Section, frozen=True):
@@ -22,7 +22,8 @@ class InspectionConfig(Section, frozen=True):
     reference: bool = True  # pieces are compared with a template
     labelled: str = ""  # folder with labels to start from: COCO, YOLO, masks or DeepPCB
     images: ImageLimits = ImageLimits()
-    providers: tuple[Runtime, ...] = ("cpu",)  # where the network runs: the first that this machine has
+    runtimes: tuple[Runtime, ...] = ("cpu",)  # where the network runs: the first that this machine has
+    variants: tuple[Variant, ...] = ()  # other forms of the network that each refresh makes, if they pass
 
 
 def settings_of(config: LoopConfig) -> InspectionConfig:

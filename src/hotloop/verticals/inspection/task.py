@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,10 @@ from hotloop.errors import ConfigError, ModelError, TemplateError
 from hotloop.ports import Vertical
 from hotloop.sense.images import Pixels, decode_image
 from hotloop.types import Claim, Example, Floats, Head, Outcome, Output, Payload, Proposals, Region, Rows, digest
-from hotloop.verticals.inspection.bundle import BOXES, make_bundle, open_bundle
+from hotloop.verticals.inspection.brought import open_model
+from hotloop.verticals.inspection.bundle import BOXES, BUNDLE_SUFFIX, make_bundle, open_bundle, with_variants
 from hotloop.verticals.inspection.candidates import HIT_OVERLAP, Expansion, assign, decide
-from hotloop.verticals.inspection.detector import COLD_SCORE_MIN, SCORE_MIN, Description, boards_files, load
+from hotloop.verticals.inspection.detector import COLD_SCORE_MIN, SCORE_MIN, Description, boards_files
 from hotloop.verticals.inspection.score import Boxes, hits, overlaps, truths_of
 from hotloop.verticals.inspection.settings import InspectionConfig, settings_of
 from hotloop.verticals.inspection.start_labels import labelled_payloads
@@ -44,7 +45,7 @@ class Detection:
         self._bundle = bundle or _start_bundle(config)
         self.backbone = digest(self._bundle)
         files = open_bundle(self._bundle, BOXES)
-        self._model = load(files.onnx, files.description, config.providers)
+        self._model = open_model(files.files, files.description, config.runtimes)
         known = self._model.description.labels
         self.labels = config.labels or known
         if config.start == "none" and not config.labels:
@@ -73,6 +74,21 @@ class Detection:
     def trainer(self) -> tuple[str, ...]:
         """What trains it again, in a child process."""
         return ("hotloop.verticals.inspection.refresh",)
+
+    @property
+    def runtime(self) -> str:
+        """What the network runs on."""
+        return self._model.network.words
+
+    def converted(self, variant: str, payloads: Sequence[Payload]) -> bytes:
+        """The network in another form. ModelError, ImageError."""
+        from hotloop.verticals.inspection.variants import converted  # noqa: PLC0415 - torch, onnx: the extra train
+
+        return converted(variant, self._bundle, [self._model.inputs(*self.pictures(one)) for one in payloads])
+
+    def carrying(self, variants: Mapping[str, bytes]) -> bytes:
+        """The backbone with other forms of its network."""
+        return with_variants(self._bundle, variants, BOXES)
 
     @property
     def planes(self) -> str:
@@ -210,10 +226,12 @@ def _start_bundle(config: InspectionConfig) -> bytes:
         return make_bundle(BOXES, *boards_files())
     path = Path(config.start)
     try:
+        if path.suffix == BUNDLE_SUFFIX:
+            return path.read_bytes()
         onnx, description = path.read_bytes(), path.with_suffix(".json").read_bytes()
     except OSError as error:
         raise ModelError(
-            f"the start model {path} and the .json beside it cannot be read: {error.strerror}. "
+            f"the start model {path} (a .bundle, or an .onnx and the .json beside it) cannot be read: {error.strerror}. "
             f"Train one with: python -m hotloop.verticals.inspection.train {path}"
         ) from error
     return make_bundle(BOXES, onnx, description)

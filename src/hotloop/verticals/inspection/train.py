@@ -22,12 +22,13 @@ from PIL import Image
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hotloop.errors import HotloopError, InputError, ModelError, TemplateError
+from hotloop.predict.runtimes import open_network
 from hotloop.sense.images import decode_image
 from hotloop.types import Floats
 from hotloop.verticals.inspection.boards import KINDS, draw_board
 from hotloop.verticals.inspection.candidates import decide
 from hotloop.verticals.inspection.defects import add_defects
-from hotloop.verticals.inspection.detector import COLD_SCORE_MIN, FEATURE_MAX, Description, Reduction, StartModel
+from hotloop.verticals.inspection.detector import COLD_SCORE_MIN, Description, StartModel, measured
 from hotloop.verticals.inspection.export import detector_to_onnx, weights_of
 from hotloop.verticals.inspection.labels import LabelSet, read_labels
 from hotloop.verticals.inspection.layout import draw_layout
@@ -37,12 +38,10 @@ from hotloop.verticals.inspection.score import Boxes, measure, truths_of
 from hotloop.verticals.inspection.style import Style
 
 Pixels = np.ndarray
-REDUCED = 128  # features that travel with a candidate, besides the scores; 96 cost a point of F, 160 gained none
 _CHECKS = 60  # drawn boards on which thresholds and feature statistics are measured
 _CHECK_SEED = 1_000_000  # their seeds are far from those of training
 _PLATEAU = 0.005  # of F
 REFUTED = -1  # the class of a box that is nothing
-_SPREAD_MIN = 1e-3  # a feature that hardly moves must not be blown up
 
 
 @dataclass(frozen=True)
@@ -364,23 +363,12 @@ def describe(onnx: bytes, source: Source, recipe: Recipe, checks: Sequence[Patch
     answers, _ = _asked(onnx, bare, checks)
     shifted = msgspec.structs.replace(bare, shift=round(math.log(1 / best_threshold(answers, labels) - 1), 3))
     _, rows = _asked(onnx, shifted, checks)
-    if len(rows) < 2:
-        raise InputError("The model finds nothing on the pieces it is checked on: train it longer, or on more pieces.")
-    reduced = reduction(rows, REDUCED)
-    features = np.concatenate((rows[:, :labels], reduced.apply(rows)), axis=1)
-    spread = features.std(0) + _SPREAD_MIN
-    spread[labels:] = spread[labels:].mean()  # directions keep their proportions: the small ones are mostly noise
-    return msgspec.structs.replace(
-        shifted,
-        reduction=reduced,
-        mean=tuple(np.round(features.mean(0), 5).tolist()),
-        spread=tuple(np.round(spread, 5).tolist()),
-    )
+    return measured(shifted, rows)
 
 
 def _asked(onnx: bytes, description: Description, checks: Sequence[Patch]) -> tuple[list[tuple[Boxes, Boxes]], Floats]:
     """What the model says of each check, with its truths; and the features of all candidates (n, f)."""
-    model = StartModel(onnx, description)
+    model = StartModel(open_network({"onnx": onnx}), description)
     answers, features = [], []
     for patch in checks:
         found = model.candidates(*_pictures(patch.planes), COLD_SCORE_MIN)
@@ -388,15 +376,6 @@ def _asked(onnx: bytes, description: Description, checks: Sequence[Patch]) -> tu
         _, said = decide(found.regions, found.scores, (0.05,) * len(description.labels))
         answers.append((said, truths_of(patch.boxes, patch.classes)))
     return answers, np.concatenate(features)
-
-
-def reduction(rows: Floats, columns: int) -> Reduction:
-    """The main directions of rows (n, f), at most `columns` of them."""
-    mean, spread = np.round(rows.mean(0), 5), np.round(rows.std(0) + _SPREAD_MIN, 5)
-    plain = ((rows - mean) / spread).clip(-FEATURE_MAX, FEATURE_MAX)
-    _, directions = np.linalg.eigh(plain.T @ plain)
-    basis = directions[:, ::-1][:, :columns].astype("<f2")
-    return Reduction(tuple(mean.tolist()), tuple(spread.tolist()), basis.shape[1], basis.tobytes())
 
 
 def best_threshold(answers: Sequence[tuple[Boxes, Boxes]], labels: int) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from hotloop.types import (
     Rows,
     digest,
 )
+from hotloop.verticals.inspection.bundle import LITE0, SHIPPED, with_variants
 from hotloop.verticals.inspection.classifier import backbone, expand, signature, start_bundle
 from hotloop.verticals.inspection.settings import InspectionConfig
 from hotloop.verticals.inspection.start_labels import labelled_payloads
@@ -40,7 +41,7 @@ class WholeImage:
         self.labels = (config.good, *kinds)
         path = None if config.start in ("boards", "none") else Path(config.start)
         self._bundle = bundle or start_bundle(path)
-        self._backbone = backbone(self._bundle, config.providers)
+        self._backbone = backbone(self._bundle, config.runtimes)
         self.backbone = digest(self._bundle)
         self.recipe = f"whole image, {self._backbone.columns} columns, seed {seed}"
 
@@ -55,6 +56,22 @@ class WholeImage:
     def trainer(self) -> tuple[str, ...]:
         """What trains it again, in a child process."""
         return ("hotloop.verticals.inspection.refresh",)
+
+    @property
+    def runtime(self) -> str:
+        """What the network runs on."""
+        return self._backbone.network.words
+
+    def converted(self, variant: str, payloads: Sequence[Payload]) -> bytes:
+        """The network in another form. ModelError, ImageError."""
+        from hotloop.verticals.inspection.variants import converted  # noqa: PLC0415 - torch, onnx: the extra train
+
+        images = (decode_image(one.data, self._config.images) for one in payloads)
+        return converted(variant, self._bundle, [self._backbone.inputs(image) for image in images])
+
+    def carrying(self, variants: Mapping[str, bytes]) -> bytes:
+        """The backbone with other forms of its network."""
+        return with_variants(self._bundle, variants, LITE0, SHIPPED)
 
     def start(self) -> Head:
         """Cold: every piece is good until a verdict says otherwise."""
