@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hotloop.predict.runtimes import open_network
 from hotloop.verticals.inspection.candidates import decide
-from hotloop.verticals.inspection.detector import Description, StartModel, open_session
+from hotloop.verticals.inspection.detector import Description, StartModel
 from hotloop.verticals.inspection.export import detector_to_onnx
 from hotloop.verticals.inspection.nets import BACKBONES
 from hotloop.verticals.inspection.score import Boxes, measure, truths_of
@@ -38,12 +39,12 @@ def steps_for(name: str, source: BoardSource, seconds: float) -> int:
 
 def board_ms(onnx: bytes) -> float:
     """The least time that the network takes for one board, on one thread: load adds to a time, never takes off."""
-    session = open_session(onnx)
+    session = open_network({"onnx": onnx})
     planes = np.random.default_rng(0).choice([-1.0, 1.0], (1, 2, 640, 640)).astype(np.float32)
     times_s = []
     for _ in range(REPEATS + 2):
         start_s = time.perf_counter()
-        session.run(None, {"image": planes})
+        session(planes)
         times_s.append(time.perf_counter() - start_s)
     return min(times_s[2:]) * 1e3
 
@@ -69,7 +70,7 @@ def row(name: str, seconds: float, checks: list[Patch]) -> dict[str, object]:
     onnx = detector_to_onnx(detector, source.inputs)
     half = len(checks) // 2  # thresholds on one half, quality on the other
     labels = len(source.labels)
-    model = StartModel(onnx, Description(source.labels, "grey+template", (0.5,) * labels))
+    model = StartModel(open_network({"onnx": onnx}), Description(source.labels, "grey+template", (0.5,) * labels))
     limit = best_threshold(answers(model, checks[:half]), labels)
     found = measure(answers(model, checks[half:]), (limit,) * labels)
     return {

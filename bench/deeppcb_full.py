@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hotloop.predict.runtimes import open_network
 from hotloop.verticals.inspection.candidates import decide
 from hotloop.verticals.inspection.detector import COLD_SCORE_MIN, Description, StartModel, boards_files
 from hotloop.verticals.inspection.export import detector_to_onnx
@@ -61,7 +62,7 @@ class Mixed:
 def judged(detector: Detector, tests: list[Patch], labels: tuple[str, ...]) -> dict[str, float]:
     """Quality on pairs that were not trained on."""
     onnx = detector_to_onnx(copy.deepcopy(detector).cpu().eval(), 2)
-    model = StartModel(onnx, Description(labels, "grey+template", (0.5,) * len(labels)))
+    model = StartModel(open_network({"onnx": onnx}), Description(labels, "grey+template", (0.5,) * len(labels)))
     answers = []
     for patch in tests:
         found = model.candidates(patch.planes[0], patch.planes[1], COLD_SCORE_MIN)

@@ -181,10 +181,10 @@ def _token(path: Path | None) -> str:
 
 
 Pieces = Annotated[Path, typer.Option("--images", help="A folder of pieces, as the line sees them.")]
-Alike = Annotated[float, typer.Option("--alike", help="Least share of pieces answered as by the CPU in float32.")]
-Apart = Annotated[float, typer.Option("--apart", help="By how much scores may differ (95 of 100).")]
-LongestMs = Annotated[float, typer.Option("--ms", help="Longest answer allowed (median).")]
-LargestMib = Annotated[float, typer.Option("--mib", help="Largest process allowed.")]
+Asks = Annotated[
+    str,
+    typer.Option("--ask", help="Least share answered alike, by how much scores may differ, longest answer, largest process."),
+]
 
 
 @app.command("bench-edge")
@@ -195,21 +195,17 @@ def bench_edge(
         list[str] | None,
         typer.Option("--runtime", help="Which to try: tensorrt, openvino, litert, int8, ... Several times; none: all."),
     ] = None,
-    alike: Alike = 0.99,
-    apart: Apart = 0.1,
-    latency_ms: LongestMs = 1000.0,
-    mib: LargestMib = 4096.0,
+    ask: Asks = "alike=0.99,apart=0.1,ms=1000,mib=4096",
 ) -> None:
     """Which runtimes of this device answer as the CPU does, and how fast. Exit code 1 if one that you name is
     refused.
     """
     from hotloop.adapters.folder import payloads_of
-    from hotloop.edge.parity import Limits, compared
+    from hotloop.edge.parity import compared, limits_of
     from hotloop.predict.runtimes import RUNTIMES
 
     config = load(path)
-    limits = Limits(alike, apart, latency_ms, mib)
-    found = compared(config, runtime or RUNTIMES, payloads_of(config.sense, images), limits)
+    found = compared(config, runtime or RUNTIMES, payloads_of(config.sense, images), limits_of(ask))
     _say_parities("hotloop bench-edge", found)
     if runtime and any(one.refused for one in found):
         raise typer.Exit(1)
@@ -221,20 +217,17 @@ def export(
     target: Annotated[Path, typer.Option("--out", help="The bundle to write: [inspection] start = that file.")],
     variant: Annotated[list[str], typer.Option("--variant", help="int8 or litert. Several times.")],
     path: LoopFile = Path("loop.toml"),
-    alike: Alike = 0.99,
-    apart: Apart = 0.1,
-    latency_ms: LongestMs = 1000.0,
-    mib: LargestMib = 4096.0,
+    ask: Asks = "alike=0.99,apart=0.1,ms=1000,mib=4096",
 ) -> None:
     """Write the start model with other forms of its network, for devices on which they do better. A form that does not
     answer as the network does is refused, with the numbers, and left out. Exit code 1 if one is. Needs hotloop[train].
     """
     from hotloop.adapters.folder import payloads_of
-    from hotloop.edge.parity import Limits, exported
+    from hotloop.edge.parity import exported, limits_of
 
     config = load(path)
     pieces = payloads_of(config.sense, images)
-    bundle, found = exported(config, variant, pieces, Limits(alike, apart, latency_ms, mib))
+    bundle, found = exported(config, variant, pieces, limits_of(ask))
     _say_parities("hotloop export", found)
     passed = [one.runtime for one in found if one.runtime in variant and not one.refused]
     if passed:
@@ -247,12 +240,14 @@ def export(
 
 def _say_parities(title: str, found: Sequence[Any]) -> None:
     """What was found of runtimes: those that answered as a table, then why the others are refused."""
-    table = Table("runtime", "answers alike", "scores apart", "an answer", "times the CPU's", "process", "", title=title)
+    names = ("runtime", "answers alike", "scores apart", "an answer", "times the CPU's", "process", "")
+    table = Table(*names, title=title)
     for one in found:
         if one.mib:
             ratio = one.latency_ms / max(found[0].latency_ms, 1e-9)
             near = (f"{one.alike:.1%}", f"{one.apart:.3f}", f"{one.latency_ms:.1f} ms", f"{ratio:.2f}")
-            table.add_row(one.runtime, *near, f"{one.mib:.0f} MiB", "[red]refused[/]" if one.refused else "[green]fit[/]")
+            said = "[red]refused[/]" if one.refused else "[green]fit[/]"
+            table.add_row(one.runtime, *near, f"{one.mib:.0f} MiB", said)
     out.print(table)
     for one in found:
         if one.refused:

@@ -93,8 +93,9 @@ def told(folder: Path) -> Progress:
         return Progress(state="running", share=0.0, text="starting")
 
 
-def finish(folder: Path, bundle: bytes, features: Rederivation) -> None:
-    """Write what the job came to, then say that it is done."""
+def finish(folder: Path, bundle: bytes, features: Rederivation, words: str = "") -> None:
+    """Write what the job came to, then say that it is done; `words`: what else there is to know of it."""
     (folder / "result.bin").write_bytes(bundle)
     (folder / "features.msgpack").write_bytes(msgspec.msgpack.encode(features))
-    say(folder, Progress(state="done", share=1.0, text=f"{len(features.proposals)} examples on the new backbone"))
+    text = f"{len(features.proposals)} examples on the new backbone{words and f'; {words}'}"
+    say(folder, Progress(state="done", share=1.0, text=text))

@@ -282,7 +282,7 @@ class Refresher:
             at=engine.clock.now(),
         )
         engine.note(candidate)
-        self.words = f"{job.tier}: at the gate, trained in {candidate.seconds:.0f} s"
+        self._say(f"{job.tier}: at the gate, trained in {candidate.seconds:.0f} s; {told(self.folder).text}")
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _late(self, proposals: dict[str, Proposals], after: int) -> list[Prediction]:

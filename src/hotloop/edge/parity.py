@@ -44,6 +44,21 @@ class Limits:
     mib_max: float = 4096.0
 
 
+_NAMES = {"alike": "alike_min", "apart": "apart_max", "ms": "latency_ms_max", "mib": "mib_max"}
+
+
+def limits_of(text: str) -> Limits:
+    """Limits as they are typed: "alike=0.98,ms=20". What is not named is as by default. ConfigError."""
+    found = {}
+    for part in filter(None, text.split(",")):
+        name, _, number = part.strip().partition("=")
+        try:
+            found[_NAMES[name]] = float(number)
+        except (KeyError, ValueError):
+            raise ConfigError(f"{part!r} is no limit: give {', '.join(f'{one}=NUMBER' for one in _NAMES)}") from None
+    return Limits(**found)
+
+
 class Parity(msgspec.Struct, frozen=True):
     """A runtime on this device: the share of payloads that it answers as the plain one does, how far its scores are
     from that one's (95 of 100 are nearer), ms an answer (median), MiB of its process, and why it is refused ("": fit).
@@ -63,7 +78,8 @@ def compared(
 ) -> list[Parity]:  # fmt: skip
     """Each of `runtimes` against the plain one, which comes first. ModelError if that does not answer itself.
 
-    With `head` (None: the one that the loop has learned, or begins with), on the backbone of `bundle` (b"": the start model's).
+    With `head` (None: the one that the loop has learned, or begins with), on the backbone of `bundle` (b"": the start
+    model's).
     """
     vertical = load_vertical(config)
     if not bundle and isinstance(vertical, Refreshable):

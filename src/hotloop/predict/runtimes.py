@@ -12,8 +12,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import entry_points
-from importlib.util import find_spec
 from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 import numpy as np
@@ -101,7 +101,7 @@ def lacking(runtime: str, files: Mapping[str, bytes]) -> str:
     if runtime == "cpu" or _PROVIDERS.get(runtime) in onnxruntime.get_available_providers():
         return ""
     if runtime in _ENGINES:
-        return "" if find_spec(_ENGINES[runtime]) else f"{runtime}: not on this device (pip install hotloop[{runtime}])"
+        return "" if is_here(_ENGINES[runtime]) else f"{runtime}: not on this device (pip install hotloop[{runtime}])"
     return f"{runtime}: not on this device, its ONNX Runtime was built without it"
 
 
@@ -170,12 +170,25 @@ def _litert(flatbuffer: bytes) -> _Opened:
     order = sorted(runner.get_output_details(), key=lambda output: (len(output), output))
     lock = threading.Lock()  # an interpreter answers one at a time
 
+    shape = tuple(int(side) for side in given["shape"])
+
     def call(planes: Array) -> Sequence[Array]:
+        if planes.shape != shape:  # the interpreter would take it, resize itself, and answer something
+            raise ModelError(f"The network cannot be run on {planes.shape}: it was exported for {shape}")
         with lock:
             found = runner(**{name: planes})
             return [np.array(found[output]) for output in order]
 
-    return _Opened(call, _size_of(list(given["shape"])))
+    return _Opened(call, _size_of(shape))
+
+
+def is_here(package: str) -> bool:
+    """Whether a package can be imported on this machine."""
+    try:
+        import_module(package)
+    except ImportError:
+        return False
+    return True
 
 
 def _installed(name: str) -> Call:

@@ -7,9 +7,10 @@ What it answers with, by layout (n locations or queries, c labels; each with the
     yolox-decoded   (n, 5 + c)  the same with centre x, y and w, h in pixels (`--decode_in_inference`)
     yolov5          (n, 5 + c)  as yolox-decoded
     yolov8          (4 + c, n)  centre x, y, w, h in pixels; scores
-    rt-detr         scores or logits (n, c) and boxes (n, 4), centre x, y, w, h as shares of the sides (Zhao et al. 2023,
-                    as exported from transformers); or both in one (n, 4 + c); or labels, boxes x1 y1 x2 y2 in pixels
-                    and scores, with the size of the picture as a second input (`export_onnx.py` of lyuwenyu/RT-DETR)
+    rt-detr         scores or logits (n, c) and boxes (n, 4), centre x, y, w, h as shares of the sides (Zhao et al.
+                    2023, as exported from transformers); or both in one (n, 4 + c); or labels, boxes x1 y1 x2 y2 in
+                    pixels and scores, with the size of the picture as a second input (`export_onnx.py` of
+                    lyuwenyu/RT-DETR)
 
 Further outputs are features: maps (f, h, w), read at the centre of a box, or rows (n, f), one a location or query.
 `bring.py` makes them outputs, and measures their scales on pictures of the line.
@@ -93,7 +94,7 @@ class BroughtModel:
         """How many features a candidate has (0: not yet measured)."""
         return len(self.description.mean)
 
-    def candidates(self, image: Pixels, template: Pixels | None = None, score_min: float = SCORE_MIN) -> Candidates:
+    def candidates(self, image: Pixels, _template: Pixels | None = None, score_min: float = SCORE_MIN) -> Candidates:
         """What in `image` (h, w, 3) may be something, best first. ImageError if it is no such array."""
         planes, placed = fitted(image, self._feed)
         outputs = [output[0] for output in self.network(planes[None])]
@@ -154,9 +155,10 @@ def split(outputs: Sequence[NDArray[np.generic]], feed: Feed, labels: int) -> tu
             found, count = _detr(outputs, feed, labels)
         else:
             found, count = _grid(np.asarray(outputs[0], np.float64), feed, labels), 1
-    except (IndexError, ValueError) as error:
-        shapes = [output.shape for output in outputs]
-        raise ModelError(f"The outputs {shapes} are not those of {feed.layout} with {labels} labels: {error}") from error
+    except (IndexError, ValueError, ModelError) as error:
+        found_shapes = [output.shape for output in outputs]
+        said = f"The outputs {found_shapes} are not those of {feed.layout} with {labels} labels: {error}"
+        raise ModelError(said) from error
     return found, [np.asarray(output, np.float32) for output in outputs[count:]]
 
 
@@ -166,14 +168,14 @@ def _grid(rows: Floats, feed: Feed, labels: int) -> Decoded:
     if feed.layout == "yolov8":
         rows = rows.T
     if rows.ndim != 2 or rows.shape[1] != 4 + objectness + labels:
-        raise ValueError(f"{rows.shape[-1]} numbers a box, not {4 + objectness + labels}")
+        raise ModelError(f"{rows.shape[-1]} numbers a box, not {4 + objectness + labels}")
     boxes, scores = rows[:, :4], rows[:, 4 + objectness :]
     if objectness:
         scores = scores * rows[:, 4:5]
     if feed.layout == "yolox":
         cells, strides = _cells(feed.size_px)
         if len(cells) != len(rows):
-            raise ValueError(f"{len(rows)} boxes, not the {len(cells)} of strides 8, 16, 32 at {feed.size_px} px")
+            raise ModelError(f"{len(rows)} boxes, not the {len(cells)} of strides 8, 16, 32 at {feed.size_px} px")
         sides = np.exp(boxes[:, 2:].clip(max=_LOG_SIDE_MAX)) * strides
         boxes = np.concatenate(((boxes[:, :2] + cells) * strides, sides), axis=1)
     return Decoded(_corners(boxes), scores)
@@ -193,7 +195,7 @@ def _detr(outputs: Sequence[NDArray[np.generic]], feed: Feed, labels: int) -> tu
     second = np.asarray(outputs[1], np.float64)
     boxes, logits = (second, first) if second.shape[1] == 4 else (first, second)
     if boxes.shape[1] != 4 or logits.shape != (len(boxes), labels):
-        raise ValueError(f"boxes of {boxes.shape}, scores of {logits.shape}")
+        raise ModelError(f"boxes of {boxes.shape}, scores of {logits.shape}")
     raw = logits.min(initial=0.0) < 0.0 or logits.max(initial=0.0) > 1.0
     scores = 1.0 / (1.0 + np.exp(-logits.clip(-50, 50))) if raw else logits
     return Decoded(_corners(boxes * sides), scores), 2

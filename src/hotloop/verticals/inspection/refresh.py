@@ -21,9 +21,12 @@ import safetensors.torch
 import torch
 
 from hotloop.config import LearnConfig, LoopConfig
-from hotloop.errors import HotloopError, ImageError, InputError
+from hotloop.edge.parity import Limits, Parity, exported
+from hotloop.errors import HotloopError, ImageError, InputError, ModelError
 from hotloop.job import Job, Progress, blob_path, finish, read_job, say
-from hotloop.types import Example, Payload, Proposals, Rederivation, digest
+from hotloop.learn import Reflex
+from hotloop.types import Change, Example, Payload, Proposals, Rederivation, digest, rederived
+from hotloop.verticals.inspection.settings import settings_of
 from hotloop.verticals.inspection.task import Detection, vertical
 from hotloop.verticals.inspection.tune_boxes import BoxesRun
 from hotloop.verticals.inspection.tune_whole import WholeRun
@@ -35,6 +38,7 @@ _OVERTIME = 1.3  # of the time allowed, after which a run ends before its plan
 _TRAIN_SHARE = 0.9  # of the time allowed goes to steps, the rest to what comes after
 _SAY_EVERY = 10  # steps
 _NICE = 10
+_PARITY_MAX = 100  # newest pieces on which other forms of the network are compared with it
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -71,14 +75,17 @@ class Run(Protocol):
 
 def run_of(job: Job, folder: Path) -> tuple[Run, Detection | WholeImage]:
     """The run that a job asks for, and the vertical that it begins at. ModelError if its backbone cannot be trained."""
-    config = LoopConfig(tables=job.tables, base=job.base, learn=LearnConfig(seed=job.seed))
-    start = vertical(config)
+    start = vertical(_config_of(job))
     assert isinstance(start, Detection | WholeImage), "the verticals of this package"
     begun = start.revived((folder / "bundle.bin").read_bytes())
     train = [one.example for one in job.examples if one.role == "train"]
     if isinstance(begun, Detection):
         return BoxesRun(begun, train, payloads(folder), job.seed), begun
     return WholeRun(begun, train, payloads(folder), job.seed), begun
+
+
+def _config_of(job: Job) -> LoopConfig:
+    return LoopConfig(tables=job.tables, base=job.base, learn=LearnConfig(seed=job.seed))
 
 
 def payloads(folder: Path) -> Callable[[Example], Payload]:
@@ -121,7 +128,43 @@ def train(folder: Path) -> None:
     say(folder, Progress(state="running", share=_TRAIN_SHARE, text="measuring what was trained"))
     bundle = run.bundle()
     after = begun.revived(bundle)
-    finish(folder, bundle, Rederivation(digest(bundle), _rederived(after, job, folder)))
+    proposals = _rederived(after, job, folder)
+    bundle, words = _in_other_forms(after, proposals, job, folder)
+    finish(folder, bundle, Rederivation(digest(bundle), proposals), words)
+
+
+def _in_other_forms(
+    after: Detection | WholeImage, proposals: dict[str, Proposals], job: Job, folder: Path
+) -> tuple[bytes, str]:
+    """The new backbone with those forms of `[inspection] variants` that answer as it does, with a head learned from the
+    job; and what was found, in words.
+    """
+    config = _config_of(job)
+    variants = settings_of(config).variants
+    if not variants:
+        return after.bundle(), ""
+    say(folder, Progress(state="running", share=_TRAIN_SHARE, text=f"trying it as {', '.join(variants)}"))
+    moved = [_moved(one.example, proposals) for one in job.examples]
+    reflex = Reflex(after.teach, after.start(), config.learn)
+    reflex.learn([Change(0, None, example) for example in moved])
+    pieces = [payloads(folder)(example) for example in moved[-_PARITY_MAX:]]
+    try:
+        bundle, found = exported(config, variants, pieces, Limits(), reflex.head(), after)
+    except ModelError as error:
+        return after.bundle(), f"in no other form: {error}"
+    return bundle, "; ".join(f"{one.runtime} {_verdict(one)}" for one in found if one.runtime in variants)
+
+
+def _moved(example: Example, proposals: dict[str, Proposals]) -> Example:
+    """An example as the new backbone sees it."""
+    prediction = example.prediction
+    return msgspec.structs.replace(example, prediction=rederived(prediction, proposals[prediction.id]))
+
+
+def _verdict(one: Parity) -> str:
+    if one.refused:
+        return f"refused: {one.refused}"
+    return f"answers {one.alike:.1%} as it does, in {one.latency_ms:.1f} ms"
 
 
 def _planned(run: Run, job: Job, folder: Path) -> Plan:

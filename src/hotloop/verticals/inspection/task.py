@@ -231,7 +231,7 @@ def _start_bundle(config: InspectionConfig) -> bytes:
         onnx, description = path.read_bytes(), path.with_suffix(".json").read_bytes()
     except OSError as error:
         raise ModelError(
-            f"the start model {path} (a .bundle, or an .onnx and the .json beside it) cannot be read: {error.strerror}. "
+            f"the start model {path} (a .bundle, or an .onnx and a .json beside it) cannot be read: {error.strerror}. "
             f"Train one with: python -m hotloop.verticals.inspection.train {path}"
         ) from error
     return make_bundle(BOXES, onnx, description)

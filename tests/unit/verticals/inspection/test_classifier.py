@@ -5,6 +5,7 @@ import pytest
 
 from hotloop.errors import ImageError, ModelError
 from hotloop.learn.moments import Moments
+from hotloop.predict.runtimes import open_network
 from hotloop.types import Rows
 from hotloop.verticals.inspection import classifier
 from hotloop.verticals.inspection.classifier import Lite0, Shipped, backbone, expand, squeezed, start_bundle
@@ -14,7 +15,7 @@ from hotloop.verticals.inspection.detector import boards_files
 @pytest.fixture(scope="module")
 def shipped():
     """The backbone that needs no torch and no download."""
-    return Shipped(*boards_files())
+    return Shipped(open_network({"onnx": boards_files()[0]}), boards_files()[1])
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_a_missing_file_says_how_to_make_it(tmp_path):
 def test_another_network_is_refused(data):
     """Bytes that are no model, and a model that is not EfficientNet-Lite0."""
     with pytest.raises(ModelError):
-        Lite0(data)
+        Lite0(open_network({"onnx": data}))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from hotloop.errors import ImageError, ModelError, TemplateError
+from hotloop.predict import runtimes
+from hotloop.predict.runtimes import open_network
 from hotloop.verticals.inspection import detector
 from hotloop.verticals.inspection.boards import draw_board
 from hotloop.verticals.inspection.detector import (
@@ -138,7 +140,7 @@ def test_bytes_that_are_no_model_are_refused():
 
 def test_a_model_that_is_too_large_is_not_opened(monkeypatch):
     """The size is checked before anything is parsed."""
-    monkeypatch.setattr(detector, "MODEL_BYTES_MAX", 10)
+    monkeypatch.setattr(runtimes, "MODEL_BYTES_MAX", 10)
     with pytest.raises(ModelError, match="more than 10"):
         load(*boards_files())
 
@@ -177,7 +179,7 @@ def changed(**fields):
 def test_files_that_are_no_pair_are_refused(fields):
     """A description of other labels, features or planes than the model has does not load."""
     with pytest.raises(ModelError):
-        StartModel(boards_files()[0], changed(**fields))
+        StartModel(open_network({"onnx": boards_files()[0]}), changed(**fields))
 
 
 def test_description_survives_json():

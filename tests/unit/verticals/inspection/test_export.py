@@ -11,8 +11,8 @@ onnx = pytest.importorskip("onnx")
 import onnxruntime
 
 from hotloop.errors import ModelError
+from hotloop.predict.runtimes import open_network
 from hotloop.verticals.inspection import export
-from hotloop.verticals.inspection.detector import REFUSALS, open_session
 from hotloop.verticals.inspection.nets import Served, build
 
 
@@ -111,14 +111,13 @@ def test_external_data_is_refused_when_opened(exported, tmp_path):
     for tensor in model.graph.initializer:
         tensor.ClearField("raw_data")
     with pytest.raises(ModelError, match="another file"):
-        open_session(model.SerializeToString())
+        open_network({"onnx": model.SerializeToString()})
 
 
 def test_onnxruntimes_own_errors_are_known(exported):
-    """What ONNX Runtime raises on a wrong input is among the errors that are turned into ours."""
-    session = open_session(exported)
-    with pytest.raises(REFUSALS):
-        session.run(None, {"image": np.zeros((1, 5, 32, 32), np.float32)})
+    """What ONNX Runtime raises on a wrong input is turned into one of ours."""
+    with pytest.raises(ModelError, match="cannot be run"):
+        open_network({"onnx": exported})(np.zeros((1, 5, 32, 32), np.float32))
 
 
 def test_lite0_is_written(tmp_path, capsys):
@@ -127,6 +126,6 @@ def test_lite0_is_written(tmp_path, capsys):
     out = tmp_path / "lite0.onnx"
     export.main(["lite0", str(out)])
     assert str(out) in capsys.readouterr().out
-    pooled = open_session(out.read_bytes()).run(None, {"image": np.full((1, 3, 64, 64), 127, np.float32)})[0]
+    pooled = open_network({"onnx": out.read_bytes()})(np.full((1, 3, 64, 64), 127, np.float32))[0]
     assert pooled.shape == (1, 2864)
     assert np.isfinite(pooled).all()

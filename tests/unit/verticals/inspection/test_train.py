@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 from PIL import Image
 
 from hotloop.errors import InputError, ModelError, TemplateError
-from hotloop.verticals.inspection import train
+from hotloop.verticals.inspection import detector, train
 from hotloop.verticals.inspection.boards import KINDS
 from hotloop.verticals.inspection.detector import load
 from hotloop.verticals.inspection.export import detector_to_onnx
@@ -176,12 +176,12 @@ def test_reduction_keeps_the_main_directions():
     """Rows that vary along two directions are told apart by two numbers, as long as their own ones."""
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((200, 2)) @ rng.standard_normal((2, 12)) + 5
-    reduction = train.reduction(rows, 2)
+    reduction = detector.reduction(rows, 2)
     short = reduction.apply(rows)
     plain = (rows - rows.mean(0)) / rows.std(0)
     assert short.shape == (200, 2)
     assert np.allclose(np.linalg.norm(short, axis=1), np.linalg.norm(plain, axis=1), rtol=0.01)
-    assert train.reduction(rows, 99).columns == 12
+    assert detector.reduction(rows, 99).columns == 12
 
 
 def test_a_model_that_finds_nothing_is_not_described(monkeypatch):
