@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from hotloop.config import LoopConfig
+from hotloop.edge.parity import Limits
 from hotloop.errors import InputError, ModelError
 from hotloop.feedback import false_alarms, verdict
 from hotloop.job import Job, JobExample, blob_path, read_job, told, write_job
@@ -113,6 +114,34 @@ def test_a_job_is_done(tmp_path, boards, small):
     assert set(found.proposals) == {f"p{k}" for k in range(6)}
     seen, _ = payload(0)
     assert found.proposals["p0"] == after.propose(seen)
+
+
+def test_a_refresh_brings_the_forms_that_are_wanted(tmp_path, boards, small, monkeypatch):
+    """One that answers as the new network does is in the bundle; the digest of the features is that bundle's."""
+    monkeypatch.setattr("hotloop.verticals.inspection.refresh.Limits", lambda: Limits(0.0, 1.0))
+    laid(tmp_path, boards, ["train"] * 3, tables={"inspection": {"variants": ["int8"]}})
+    (tmp_path / "plan.json").write_text('{"steps": 2}')
+    assert refresh.main([str(tmp_path)]) == 0
+    bundle = (tmp_path / "result.bin").read_bytes()
+    assert set(open_bundle(bundle, BOXES).variants) == {"int8"}
+    found = msgspec.msgpack.decode((tmp_path / "features.msgpack").read_bytes(), type=Rederivation)
+    assert found.backbone == digest(bundle)
+    assert "3 examples on the new backbone; int8 answers" in told(tmp_path).text
+
+
+def test_a_form_that_answers_otherwise_is_left_out_and_said(tmp_path, boards, small, monkeypatch):
+    """With the numbers; so is one that cannot be made. The refresh itself goes on."""
+    monkeypatch.setattr("hotloop.verticals.inspection.refresh.Limits", lambda: Limits(mib_max=1.0))
+    laid(tmp_path / "a", boards, ["train"] * 2, tables={"inspection": {"variants": ["int8"]}})
+    (tmp_path / "a" / "plan.json").write_text('{"steps": 1}')
+    assert refresh.main([str(tmp_path / "a")]) == 0
+    assert not open_bundle((tmp_path / "a" / "result.bin").read_bytes(), BOXES).variants
+    assert "MiB; 1 are allowed" in told(tmp_path / "a").text
+    monkeypatch.setattr("hotloop.verticals.inspection.variants.is_here", lambda package: False)
+    laid(tmp_path / "b", boards, ["train"] * 2, tables={"inspection": {"variants": ["litert"]}})
+    (tmp_path / "b" / "plan.json").write_text('{"steps": 1}')
+    assert refresh.main([str(tmp_path / "b")]) == 0
+    assert "in no other form: a .tflite file is made with litert-torch" in told(tmp_path / "b").text
 
 
 def test_killed_anywhere_it_ends_at_the_same_bytes(tmp_path, boards, small, monkeypatch):
