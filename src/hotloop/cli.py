@@ -183,7 +183,7 @@ def _token(path: Path | None) -> str:
 Pieces = Annotated[Path, typer.Option("--images", help="A folder of pieces, as the line sees them.")]
 Asks = Annotated[
     str,
-    typer.Option("--ask", help="Least share answered alike, by how much scores may differ, longest answer, largest process."),
+    typer.Option("--ask", help="Least share alike, by how much scores may differ, longest answer, largest process."),
 ]
 
 
@@ -286,7 +286,7 @@ def fleet(path: LoopFile = Path("loop.toml")) -> None:
         said = one.report
         cells = (str(said.waiting), f"{said.spool_bytes / 2**20:.1f} MiB", str(sum(said.dropped.values())),
                  f"{said.latency_ms:.1f} ms", said.trouble) if said else ("", "", "", "", "")  # fmt: skip
-        trouble = one.declined or cells[-1]
+        trouble = one.declined or ("pinned" if one.pinned else cells[-1])
         shown = (one.line, one.site, str(one.version), f"{one.silent_s:.0f} s ago", *cells[:-1], trouble)
         table.add_row(*(escape(text) for text in shown))
     out.print(table)
@@ -534,6 +534,26 @@ def freeze(path: LoopFile = Path("loop.toml"), reason: Why = "") -> None:
 def thaw(path: LoopFile = Path("loop.toml"), reason: Why = "") -> None:
     """Learn again, beginning with what waited."""
     _order(path, Command(order="thaw", by=_who(), reason=reason))
+
+
+@app.command()
+def pin(
+    line: Annotated[str, typer.Option("--line", help="The line.")],
+    path: LoopFile = Path("loop.toml"),
+    reason: Why = "",
+) -> None:
+    """A line stays with what it has, until `hotloop unpin`. No rollout waits for it."""
+    _order(path, Command(order="pin", by=_who(), line=check_name(line, "--line"), reason=reason))
+
+
+@app.command()
+def unpin(
+    line: Annotated[str, typer.Option("--line", help="The line.")],
+    path: LoopFile = Path("loop.toml"),
+    reason: Why = "",
+) -> None:
+    """A line takes releases again: the newest that it may have, in one step."""
+    _order(path, Command(order="unpin", by=_who(), line=check_name(line, "--line"), reason=reason))
 
 
 @app.command()

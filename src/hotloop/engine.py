@@ -32,7 +32,7 @@ from hotloop.ports import Ports, Refreshable, Vertical
 from hotloop.predict import Predictor, pack_head
 from hotloop.recovery import last_sequence, past, records_of, recover
 from hotloop.refresher import Refresher
-from hotloop.rollout import as_release, next_release, wait_s
+from hotloop.rollout import as_release, next_release, standing, wait_s
 from hotloop.steps import Update, affected, selected
 from hotloop.store.devices import Devices
 from hotloop.store.signing import Signer, open_signer
@@ -59,6 +59,7 @@ from hotloop.types import (
     Rederived,
     Release,
     Selection,
+    Staged,
 )
 
 _READ_MAX = 1000  # records a turn reads at once
@@ -161,6 +162,7 @@ class Engine:
         self._predictor = Predictor(self.vertical)
         self._predictor.install(self.model)
         self.fleet.released(self.model)
+        self._go_on_with_the_rollout()
         self.channel.publish(as_release(self.model), self.model)
         self._embedder = Embedder(self.lake)
         self.refresher = Refresher(self)
@@ -252,12 +254,45 @@ class Engine:
             raise InputError("nothing is selected to unlearn: name a verdict, a reviewer, a site or a time")
         if command.order == "reinstate" and not command.selection.reviewer:
             raise InputError("nobody is named to be reinstated: name a reviewer")
+        if command.order in ("pin", "unpin") and not command.line:
+            raise InputError(f"no line is named to {command.order}")
         if command.version > self.model.version:
             raise InputError(f"there is no version {command.version}: the newest is {self.model.version}")
         offset = self.log.append([self._event(msgspec.structs.replace(command, at=self.clock.now()))])[0]
         self.refresher.order(command)
+        if command.order in ("pin", "unpin"):
+            self.fleet.pin(command.line, pinned=command.order == "pin")
         self._awake.set()
         return Receipt(offset, known=True)
+
+    def stage(self) -> None:
+        """Go on with the rollout that is under way, if its time has come; what changes is logged, with its reason."""
+        step = self.fleet.tick("held: the loop is frozen (hotloop thaw)" if self.lineage.frozen else "")
+        if step is None:
+            return
+        self.log.append([self._event(msgspec.structs.replace(step, at=self.clock.now()))])
+        if step.action == "roll back":  # not to the last checkpoint: that may be on the new backbone already
+            settled = self.fleet.settled()
+            version = 0 if settled is None else settled.version
+            self.command(Command(order="rollback", by="the lines", reason=step.reason, version=version))
+        self._awake.set()
+
+    def _go_on_with_the_rollout(self) -> None:
+        """Where a former run was, as the log has it."""
+        stand = standing(self.lineage.stage, self.lineage.now.lessons.backbones)
+        settled = self._model_of(stand.settled) if stand.settled else None
+        self.fleet.resume(settled, stand.step, self.lineage.stage.pinned)
+
+    def _model_of(self, version: int) -> Model:
+        """A former model; where its head is not kept any more, made again from the log."""
+        try:
+            return self.registry.get(version)
+        except NotFoundError:
+            offset, learned = self._past(version)
+            backbone, head = learned.lessons.backbones[-1][1], learned.champion
+            return msgspec.structs.replace(
+                self.model, version=version, parent=version - 1, backbone=backbone, head=head, learned_to=offset
+            )
 
     @functools.cached_property
     def signer(self) -> Signer:
@@ -445,7 +480,10 @@ class Engine:
         )
         laps = {f"{stage}_at": at for stage, at in self._laps.items()}
         release = msgspec.structs.replace(next_release(model, judgement), **laps)
-        return _Conclusion((self._event(judgement), self._event(release)), release, model)
+        said: tuple[Body, ...] = (judgement, release)
+        if self.fleet.starts(model):
+            said += (Staged(action="begin", first=model.version, backbone=backbone, reason="a new backbone", at=now),)
+        return _Conclusion(tuple(map(self._event, said)), release, model)
 
     def _publish(self, said: _Conclusion) -> Release | None:
         """Log first, then tell. What the disk does not take is kept, and said again under the same keys."""

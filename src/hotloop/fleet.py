@@ -1,7 +1,7 @@
 """What the hub knows of its lines, and how far a release on another backbone has got with them.
 
-In memory: reports come again within seconds. A hub that starts anew takes what answers for settled: a rollout that was
-under way is over then, and every line may take it. May be used from several threads.
+In memory: reports come again within seconds, and what the log says of rollouts and pins is given back at the start
+(`resume`). May be used from several threads.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import msgspec
 
 from hotloop.config import RolloutConfig
 from hotloop.ports import Clock
-from hotloop.rollout.waves import LineState, Plan, Wave, next_wave
-from hotloop.types import Declined, LineReport, Live, Model
+from hotloop.rollout.waves import LineState, Wave, next_wave
+from hotloop.types import Declined, LineReport, Live, Model, Staged
 
 _LINES_MAX = 100_000
 
@@ -29,6 +29,7 @@ class FleetLine(msgspec.Struct, frozen=True):
     silent_s: float
     declined: str
     report: LineReport | None
+    pinned: bool = False
 
 
 class FleetView(msgspec.Struct, frozen=True):
@@ -63,6 +64,7 @@ class Fleet:
         self._wave: Wave | None = None
         self._stopped = False  # a wave has declined it: nobody else is offered it
         self._words = ""
+        self._pinned: frozenset[str] = frozenset()
         self.generation = 0  # rises with everything that changes who may take what
 
     def released(self, model: Model) -> None:
@@ -79,7 +81,39 @@ class Fleet:
                 self._first, self._wave, self._stopped = model.version, None, False
                 for line in self._lines.values():  # who declined it before is asked again
                     line.declined.pop(model.backbone, None)
-                self._advance()
+
+    def resume(self, settled: Model | None, step: Staged | None, pinned: frozenset[str]) -> None:
+        """Go on where the log says that a former run of this hub was, after `released`. `settled`: the newest model
+        that every line may take, if it is not the one that was released.
+        """
+        with self._lock:
+            self._pinned = pinned
+            if settled is None or self._newest is None:
+                return
+            self._settled, self._backbones[settled.version] = settled, settled.backbone
+            self._first, self._wave, self._stopped = settled.version + 1, None, False
+            if step is not None and step.action == "offer":
+                self._wave = Wave(frozenset(step.lines), self._clock.monotonic(), step.number)
+            self._stopped = step is not None and step.action == "roll back"
+
+    def pin(self, line: str, *, pinned: bool) -> None:
+        """A line stays with what it has; or takes releases again."""
+        with self._lock:
+            self._pinned = self._pinned | {line} if pinned else self._pinned - {line}
+            self.generation += 1
+
+    def pinned(self) -> frozenset[str]:
+        """The lines that stay with what they have."""
+        with self._lock:
+            return self._pinned
+
+    def starts(self, model: Model) -> bool:
+        """Whether the release of this model begins a rollout by waves."""
+        with self._lock:
+            settled, newest = self._settled, self._newest
+            if settled is None or newest is None:
+                return False
+            return model.backbone not in (settled.backbone, newest.backbone)
 
     def heard(self, report: LineReport) -> None:
         """A line says how it is."""
@@ -117,11 +151,14 @@ class Fleet:
         with self._lock:
             return self._settled
 
-    def tick(self) -> Plan | None:
-        """Go on with the rollout that is under way, if its time has come. What was decided, if that changes anything;
-        "roll back" is the caller's to order.
+    def tick(self, hold: str = "") -> Staged | None:
+        """Go on with the rollout that is under way, if its time has come, unless there is a reason to `hold` it. What
+        was decided, if that changes anything: it is the caller's to log, and "roll back" to order.
         """
         with self._lock:
+            if hold and self._under_way() is not None and not self._stopped:
+                self._words = hold
+                return None
             return self._advance()
 
     def view(self) -> FleetView:
@@ -137,6 +174,7 @@ class Fleet:
                     now - one.heard_s,
                     one.declined.get(backbone, ""),
                     one.report,
+                    name in self._pinned,
                 )
                 for name, one in sorted(self._lines.items())
             ]
@@ -150,7 +188,7 @@ class Fleet:
             return None
         return newest
 
-    def _advance(self) -> Plan | None:
+    def _advance(self) -> Staged | None:
         model = self._under_way()
         if model is None or self._stopped:
             return None
@@ -162,6 +200,7 @@ class Fleet:
                 one.version,
                 now - one.heard_s,
                 one.declined.get(model.backbone, ""),
+                name in self._pinned,
             )
             for name, one in self._lines.items()
         ]
@@ -176,7 +215,15 @@ class Fleet:
             self._settled, self._wave = model, None
         else:
             self._wave, self._stopped = Wave(frozenset(), now, 0), True
-        return plan
+        number = 0 if self._wave is None else self._wave.number
+        return Staged(
+            action=plan.action,
+            first=self._first,
+            backbone=model.backbone,
+            number=number,
+            lines=tuple(sorted(plan.lines)) if plan.action == "offer" else (),
+            reason=plan.reason,
+        )
 
     def _line(self, name: str) -> _Line:
         line = self._lines.get(name)

@@ -77,6 +77,11 @@ class Lessons:
         self._new: list[str] = []  # golden pieces whose copies may have been learned before they came
 
     @property
+    def backbones(self) -> list[tuple[int, str]]:
+        """From which version on which backbone answered, oldest first."""
+        return list(self._backbones)
+
+    @property
     def backbone(self) -> str:
         """The digest of the backbone that answers now."""
         return self._backbones[-1][1]

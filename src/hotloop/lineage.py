@@ -25,9 +25,10 @@ from hotloop.join import Joiner
 from hotloop.learn import Sums
 from hotloop.learned import Learned, LearnedState, Reach, Records, as_released, finite, of_backbone, revived
 from hotloop.ports import Vertical
+from hotloop.rollout import Stage
 from hotloop.standby import Former, Standby, StandbyState, answer_loss
 from hotloop.steps import Alarm, Copies, Distrust, Step, Update, reviewer_of, step
-from hotloop.types import Candidate, Change, Command, Example, Head, Judgement, Record, Rederived, digest
+from hotloop.types import Candidate, Change, Command, Example, Head, Judgement, Record, Rederived, Staged, digest
 
 __all__ = ["Lineage", "Update", "as_released"]
 
@@ -49,6 +50,7 @@ class _State(msgspec.Struct, frozen=True):
     kept: Candidate | None
     tainted: bool
     deferred: list[Change]
+    stage: Stage = Stage()
 
 
 class _Format(msgspec.Struct, frozen=True):
@@ -94,6 +96,7 @@ class Lineage:
         self.frozen = False  # by command: no model changes
         self.verified = 0  # examples verified since the last refresh
         self.kept: Candidate | None = None  # what the gate held, for `promote`
+        self.stage = Stage()  # how far rollouts have come, and which lines are pinned
         self.tainted = False  # something was unlearned that the backbone may have been trained on
         self.standby = Standby(config.rollout, Former(1, 0, self.now.state()), vertical)
         self._joiner = Joiner(config.join, load)
@@ -153,6 +156,8 @@ class Lineage:
             self._due.append(body)
         elif isinstance(body, Command):
             self._told(body)
+        elif isinstance(body, Staged):
+            self.stage = self.stage.went(body)
         return change
 
     def forget(self) -> None:
@@ -230,6 +235,7 @@ class Lineage:
 
     def _told(self, command: Command) -> None:
         """What was ordered. Refresh and consolidate are the engine's: nothing follows from the order itself."""
+        self.stage = self.stage.told(command)
         if command.order == "freeze":
             self.frozen = True
         elif command.order == "thaw" and self.frozen:
@@ -392,6 +398,7 @@ class Lineage:
             kept=self.kept,
             tainted=self.tainted,
             deferred=self._deferred,
+            stage=self.stage,
         )
         data = msgspec.msgpack.encode(state)
         return digest(data).encode() + data
@@ -406,7 +413,7 @@ class Lineage:
         self.now, self.standby = learned, Standby.of(state.standby, self.config.rollout, former)
         self.offset, self.version, self.frozen = state.offset, state.version, state.frozen
         self.verified, self.kept, self._deferred = state.verified, state.kept, list(state.deferred)
-        self.tainted = state.tainted
+        self.tainted, self.stage = state.tainted, state.stage
         self._joiner = Joiner(self.config.join, self.reach.about)
 
     def swap(self, learned: Learned) -> None:

@@ -30,7 +30,7 @@ def give(config: LoopConfig, command: Command, tell: Callable[[str], None]) -> s
     hub = _hub(config)
     if hub is not None:
         with closing(hub):
-            return hub.order(command.order, command.reason, command.version, command.selection)
+            return hub.order(command)
     with closing(Engine(config, load_vertical(config), open_embedded(config))) as engine:
         words = engine.affected(command.selection) if command.order == "unlearn" else ""
         before = engine.model.version

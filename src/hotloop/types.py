@@ -246,7 +246,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 OrderName: TypeAlias = Literal[
-    "refresh", "consolidate", "promote", "rollback", "freeze", "thaw", "unlearn", "reinstate"
+    "refresh", "consolidate", "promote", "rollback", "freeze", "thaw", "unlearn", "reinstate", "pin", "unpin"
 ]
 
 
@@ -255,7 +255,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, tag="command", forbid_u
 
     "refresh", "consolidate": retrain now. "promote": release the candidate that the gate held. "rollback": go back
     to `version` (0: the last checkpoint). "freeze", "thaw": no model changes in between. "unlearn": take out what
-    `selection` taught. "reinstate": the reviewer of `selection`, who was distrusted, starts anew.
+    `selection` taught. "reinstate": the reviewer of `selection`, who was distrusted, starts anew. "pin": `line` stays
+    with what it has, "unpin": no more.
     """
 
     order: OrderName
@@ -263,6 +264,23 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, tag="command", forbid_u
     reason: str = ""
     version: int = 0
     selection: Selection = Selection()
+    line: str = ""
+    at: float = 0.0
+
+
+class Staged(msgspec.Struct, frozen=True, kw_only=True, tag="staged"):
+    """How far a release on another backbone may go from now on, and why.
+
+    `first`: the version that brought the backbone; `lines`: those that may take it (all of them if "everywhere", none
+    if "begin" or "roll back").
+    """
+
+    action: Literal["begin", "offer", "everywhere", "roll back"]
+    first: int
+    backbone: str
+    number: int = 0  # of the wave
+    lines: tuple[str, ...] = ()
+    reason: str = ""
     at: float = 0.0
 
 
@@ -313,6 +331,7 @@ Body: TypeAlias = (
     | Candidate
     | Rederived
     | Asked
+    | Staged
 )
 
 

@@ -7,9 +7,10 @@ import pytest
 
 from hotloop import fleet as module
 from hotloop.config import RolloutConfig
+from hotloop.errors import InputError
 from hotloop.fleet import Fleet
 from hotloop.testing.clock import SimulatedClock
-from hotloop.types import Declined, Event, LineReport, Live, Model
+from hotloop.types import Command, Declined, Event, LineReport, Live, Model, Staged
 
 
 def model(version, backbone="a"):
@@ -50,6 +51,10 @@ def test_a_head_on_the_same_backbone_is_for_all(fleet):
 def test_another_backbone_goes_out_in_waves(fleet, clock):
     """Two lines, then a site, then all; heads learned meanwhile go where the backbone is."""
     fleet.released(model(2, "b"))
+    assert who(fleet) == []
+    step = fleet.tick()
+    assert (step.action, step.first, step.backbone, step.number) == ("offer", 2, "b", 1)
+    assert step.lines == ("line-00", "line-01")
     assert who(fleet) == ["line-00", "line-01"]
     assert fleet.settled().version == 1
     fleet.released(model(3, "b"))
@@ -76,6 +81,7 @@ def test_another_backbone_goes_out_in_waves(fleet, clock):
 def test_what_a_wave_declines_is_stopped_and_the_way_back_is_for_all(fleet):
     """Said once; nobody may take it any more; the former backbone under a new version goes to everybody."""
     fleet.released(model(2, "b"))
+    fleet.tick()
     fleet.declined(Declined(line="line-01", version=2, stays=1, reason="it answers with what is no number"))
     plan = fleet.tick()
     assert plan.action == "roll back"
@@ -93,20 +99,24 @@ def test_what_a_wave_declines_is_stopped_and_the_way_back_is_for_all(fleet):
 def test_another_release_after_one_that_was_stopped_begins_anew(fleet):
     """A third backbone."""
     fleet.released(model(2, "b"))
-    fleet.declined(Declined(line="line-01", version=2, stays=1, reason="no"))
     fleet.tick()
+    fleet.declined(Declined(line="line-01", version=2, stays=1, reason="no"))
+    assert fleet.tick().action == "roll back"
     fleet.released(model(3, "c"))
+    assert who(fleet) == []
+    fleet.tick()
     assert who(fleet) == ["line-00", "line-01"]
 
 
 def test_a_backbone_that_comes_again_is_asked_about_again(fleet):
     """An engineer promotes it once more, after the devices were mended; who answers with it has not declined it."""
     fleet.released(model(2, "b"))
+    fleet.tick()
     fleet.declined(Declined(line="line-01", version=2, stays=1, reason="no memory"))
     assert fleet.tick().action == "roll back"
     fleet.released(model(3, "a"))
     fleet.released(model(4, "b"))
-    assert who(fleet) == ["line-00", "line-01"]
+    assert fleet.tick().lines == ("line-00", "line-01")
     assert fleet.tick() is None
     fleet.declined(Declined(line="line-01", version=4, stays=3, reason="not yet"))
     fleet.acknowledged(Live(line="line-01", version=4))
@@ -161,6 +171,7 @@ def ready(stand):
     loop.retrained([[0.0, 1.0], [1.0, 0.0]])
     version = loop.settle()
     assert loop.engine.model.backbone != loop.vertical.backbone
+    loop.engine.stage()
     return loop, fleet, version
 
 
@@ -180,11 +191,120 @@ def test_a_refresh_that_a_line_declines_is_rolled_back(stand):
     loop, fleet, version = ready(stand)
     loop.engine.record([Event("line-1", 1, Declined(line="line-1", version=version, stays=3, reason="it hung"))])
     assert loop.engine.channel.lines()["line-1"] == 3
-    plan = fleet.tick()
-    assert plan.action == "roll back"
-    loop.order("rollback", reason=plan.reason, version=fleet.settled().version)
+    loop.engine.stage()
+    loop.settle()
+    assert [step.action for step in loop.bodies(Staged)] == ["begin", "offer", "roll back"]
+    assert loop.bodies(Command)[-1].by == "the lines"
     assert loop.engine.model.version == version + 1
     assert loop.engine.model.backbone == loop.vertical.backbone
     assert "it hung" in loop.judgements[-1].reason
     assert all(fleet.may(line) for line in ("line-1", "line-2", "line-3"))
+    loop.rebuilt()
+
+
+def reported(loop, *lines):
+    """Two lines besides the hub's own say how they are."""
+    for line in lines or ("line-2", "line-3"):
+        loop.engine.fleet.heard(LineReport(line=line, site="site-1", version=1))
+
+
+@pytest.mark.parametrize("snapshot", [True, False])
+def test_a_hub_that_restarts_goes_on_with_its_rollout(stand, snapshot):
+    """From the log, with a snapshot and without: the same lines may take it, and the others have the former backbone."""
+    loop, fleet, version = ready(stand)
+    newer = loop.taught(3)
+    settled = fleet.settled()
+    loop.engine.close()
+    if not snapshot:
+        loop.snapshots.state = None
+    fleet = loop.start().fleet
+    reported(loop)
+    assert [fleet.may(line) for line in ("line-1", "line-2", "line-3")] == [True, False, False]
+    assert fleet.settled() == settled
+    assert fleet.view().newest == newer
+    fleet.acknowledged(Live(line="line-1", version=newer))
+    loop.clock.advance(11.0)
+    loop.engine.stage()
+    assert loop.bodies(Staged)[-1].action == "everywhere"
+    assert loop.bodies(Staged)[-1].first == version
+    loop.settle()
+    loop.engine.close()
+    fleet = loop.start().fleet
+    assert fleet.settled().version == newer
+    assert fleet.view().rollout == ""
+
+
+def test_a_restart_before_the_first_wave_offers_it_to_nobody(stand):
+    """The release is in the log, and what it begins with it."""
+    loop = stand(turned=True)
+    loop.taught(40, group=5)
+    loop.retrained([[0.0, 1.0], [1.0, 0.0]])
+    loop.settle()
+    loop.engine.close()
+    fleet = loop.start().fleet
+    reported(loop)
+    assert not any(fleet.may(line) for line in ("line-1", "line-2", "line-3"))
+    loop.engine.stage()
+    assert [fleet.may(line) for line in ("line-1", "line-2", "line-3")] == [True, False, False]
+
+
+def test_a_restart_after_a_wave_has_declined_offers_it_to_nobody(stand):
+    """And the order to go back, which was logged, is carried out."""
+    loop, _, version = ready(stand)
+    loop.engine.record([Event("line-1", 1, Declined(line="line-1", version=version, stays=3, reason="it hung"))])
+    loop.engine.stage()
+    loop.engine.close()
+    fleet = loop.start().fleet
+    assert not fleet.may("line-1")
+    loop.settle()
+    assert loop.engine.model.backbone == loop.vertical.backbone
+    assert fleet.may("line-1")
+
+
+def test_the_former_head_is_made_again_where_it_is_not_kept(stand):
+    """A rollout that takes longer than the registry remembers."""
+    loop, fleet, version = ready(stand)
+    settled = fleet.settled()
+    loop.engine.close()
+    del loop.registry._models[settled.version]
+    fleet = loop.start().fleet
+    assert fleet.settled().head == settled.head
+    assert (fleet.settled().version, fleet.settled().backbone) == (settled.version, settled.backbone)
+
+
+def test_a_frozen_loop_holds_its_rollout(stand):
+    """Until the thaw; the words say so."""
+    loop, fleet, version = ready(stand)
+    loop.order("freeze")
+    fleet.acknowledged(Live(line="line-1", version=version))
+    loop.clock.advance(11.0)
+    loop.engine.stage()
+    assert "frozen" in fleet.view().rollout
+    assert not fleet.may("line-3")
+    loop.order("thaw")
+    reported(loop)
+    loop.engine.stage()
+    assert loop.bodies(Staged)[-1].action != "begin"
+    assert "frozen" not in fleet.view().rollout
+
+
+def test_a_pinned_line_stays_and_is_not_waited_for(stand):
+    """It is shown; a restart remembers; unpinned it is a line as others."""
+    loop, fleet, version = ready(stand)
+    loop.order("pin", line="line-2", reason="an audit")
+    assert fleet.pinned() == {"line-2"}
+    fleet.acknowledged(Live(line="line-1", version=version))
+    loop.clock.advance(11.0)
+    reported(loop)
+    loop.engine.stage()
+    assert loop.bodies(Staged)[-1].action == "everywhere", "nobody waits for a pinned line"
+    assert [one.line for one in fleet.view().lines if one.pinned] == ["line-2"]
+    loop.settle()
+    loop.engine.close()
+    fleet = loop.start().fleet
+    assert fleet.pinned() == {"line-2"}
+    loop.order("unpin", line="line-2")
+    assert fleet.pinned() == frozenset()
+    with pytest.raises(InputError, match="no line is named to pin"):
+        loop.order("pin")
     loop.rebuilt()

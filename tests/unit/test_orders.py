@@ -83,6 +83,18 @@ def test_an_order_that_selects_nothing_is_refused(settings):
         run("unlearn", settings)
 
 
+def test_a_line_is_pinned_and_unpinned(settings):
+    """Without a hub, on the stores; a line has to have a name."""
+    assert "version 15 answers now" in run("pin", settings, "--line", "line-7", "--reason", "an audit")
+    with hotloop.open(settings) as loop:
+        assert loop.engine.fleet.pinned() == {"line-7"}
+    run("unpin", settings, "--line", "line-7")
+    with hotloop.open(settings) as loop:
+        assert loop.engine.fleet.pinned() == frozenset()
+    with pytest.raises(ConfigError, match="--line '../x' is no name"):
+        run("pin", settings, "--line", "../x")
+
+
 def test_freeze_thaw_rollback_promote(settings):
     """Each is carried out when the command returns, and says which version answers."""
     assert "version 15 answers now" in run("freeze", settings)

@@ -28,6 +28,7 @@ from hotloop.types import (
     Rederived,
     Release,
     Selection,
+    Staged,
     digest,
 )
 
@@ -55,6 +56,7 @@ BODIES = [
     ),
     Rederived(backbone="b", features="f", count=3),
     Asked(prediction="p", propensity=0.01),
+    Staged(action="offer", first=7, backbone="b", number=1, lines=("line-1",), reason="canary: 1 of 9 lines"),
 ]
 
 

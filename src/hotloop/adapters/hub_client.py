@@ -28,7 +28,7 @@ from hotloop.fleet import FleetView
 from hotloop.ports import Clock
 from hotloop.store.clock import SystemClock
 from hotloop.store.signing import SignedRelease
-from hotloop.types import Event, Feedback, LineReport, Live, Model, Release, Selection
+from hotloop.types import Command, Event, Feedback, LineReport, Live, Model, Release
 
 T = TypeVar("T")
 R = TypeVar("R", Model, SignedRelease)
@@ -141,9 +141,9 @@ class HubClient:
         """Every line as it is. For a token with the permission "read"."""
         return _read(self._ask("GET", "/v1/fleet"), FleetView)
 
-    def order(self, order: str, reason: str = "", version: int = 0, selection: Selection | None = None) -> str:
+    def order(self, command: Command) -> str:
         """Give an order; what the hub says it means. For a token with the permission "control"."""
-        body = {"order": order, "reason": reason, "version": version, "selection": selection or Selection()}
+        body = {name: getattr(command, name) for name in ("order", "reason", "version", "selection", "line")}
         headers = {"content-type": "application/json"}
         answer = self._ask("POST", "/v1/commands", content=msgspec.json.encode(body), headers=headers)
         return _read(answer, _Ordered).words

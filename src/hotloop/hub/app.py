@@ -27,7 +27,7 @@ from hotloop.hub.received import Arrival, check_place, read_body
 from hotloop.hub.routes import ROUTES, SIGNED
 from hotloop.hub.stream import Broadcast, Message, Receive, Send, frame, send_stream
 from hotloop.hub.table import NOBODY, Answer, Route, RouteTable, Served
-from hotloop.types import Command, Event, Model, Notice
+from hotloop.types import Event, Model, Notice
 
 T = TypeVar("T")
 
@@ -69,8 +69,8 @@ class HubApp:
         self._served, self._keyring, self._limits = served, keyring, limits
         self.table = RouteTable(routes)
         self.room = Room(limits.requests_max, BODIES_HELD_MAX * limits.body_bytes_max)
-        self.broadcast = Broadcast(served.channel, limits.streams_max, frame, served.fleet, self._back)
-        self.signed = Broadcast(served.channel, limits.streams_max, self._signed, served.fleet, self._back)
+        self.broadcast = Broadcast(served.channel, limits.streams_max, frame, served.fleet, served.stage)
+        self.signed = Broadcast(served.channel, limits.streams_max, self._signed, served.fleet, served.stage)
         self._pool = ThreadPoolExecutor(limits.requests_max, thread_name_prefix="hub")
         self._audits = itertools.count(1)
         self._audit_device = f"audit-{secrets.token_hex(8)}"  # new in each process: its sequence starts at 1
@@ -99,14 +99,6 @@ class HubApp:
         """A model as a signed release, as one server-sent event."""
         release = self._served.signer.sign(model)
         return b"id: %d\nevent: release\ndata: %b\n\n" % (model.version, msgspec.json.encode(release))
-
-    def _back(self, reason: str) -> None:
-        """A wave of lines has declined a release: back to the version that every line may take. Not to the last
-        checkpoint, which may have moved on to the new backbone meanwhile.
-        """
-        settled = self._served.fleet.settled()
-        version = 0 if settled is None else settled.version
-        self._served.command(Command(order="rollback", by="the lines", reason=reason, version=version))
 
     async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
         """One HTTP request."""

@@ -121,6 +121,7 @@ def command(served: Served, call: Call) -> Answer:
         reason=order.reason,
         version=order.version,
         selection=order.selection,
+        line=order.line,
     )
     words = served.affected(order.selection) if order.order == "unlearn" else "it is carried out by the next turn"
     return as_json(shown.Ordered(served.command(given).offset, words))

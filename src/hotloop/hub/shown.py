@@ -27,6 +27,7 @@ from hotloop.types import (
     Region,
     Release,
     Selection,
+    Staged,
     Tier,
 )
 
@@ -74,6 +75,7 @@ class ShownRecord(msgspec.Struct, frozen=True):
         | Candidate
         | Rederived
         | Asked
+        | Staged
     )
 
 
@@ -172,13 +174,14 @@ class VersionParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What an engineer orders, and why. See `Command`: `selection` is for "unlearn" and "reinstate", `version` for
-    "rollback".
+    "rollback", `line` for "pin" and "unpin".
     """
 
     order: OrderName
     reason: Annotated[str, Meta(max_length=1000)] = ""
     version: Offset = 0
     selection: Selection = Selection()
+    line: Annotated[str, Meta(max_length=64)] = ""
 
 
 class Ordered(msgspec.Struct, frozen=True):

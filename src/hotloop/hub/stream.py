@@ -57,14 +57,14 @@ class Broadcast:
         streams_max: int,
         framed: Callable[[Model], bytes] = frame,
         fleet: Fleet | None = None,
-        back: Callable[[str], None] = lambda _reason: None,
+        go_on: Callable[[], None] = lambda: None,
     ) -> None:
         """`framed` makes the event of a model; called in a thread, once a model. `fleet` says which line may take
-        which; `back` is told why a wave has declined a release.
+        which; `go_on` is called now and then: a rollout goes on.
         """
         self._channel = channel
         self._framed = framed
-        self._fleet, self._back, self._generation = fleet, back, -1
+        self._fleet, self._go_on, self._generation = fleet, go_on, -1
         self._streams_max = streams_max
         self._listeners: set[Listener] = set()
         self._watcher: threading.Thread | None = None
@@ -74,6 +74,8 @@ class Broadcast:
 
     def for_line(self, line: str) -> _Offer:
         """The newest version that a line may take, and its event."""
+        if self._fleet is not None and line in self._fleet.pinned():
+            return 0, b""
         return self._newest if self._fleet is None or self._fleet.may(line) else self._settled
 
     def __len__(self) -> int:
@@ -145,12 +147,6 @@ class Broadcast:
         if final is None or final.version == newest[0]:
             settled = newest
         return newest, settled
-
-    def _go_on(self) -> None:
-        """The next wave of a release on another backbone, if its time has come."""
-        plan = None if self._fleet is None else self._fleet.tick()
-        if plan is not None and plan.action == "roll back":
-            self._back(plan.reason)
 
     def _changed(self) -> bool:
         """Whether other lines than before may take something."""

@@ -92,6 +92,10 @@ class Served(Protocol):
         """The lines as they are, and the rollout that is under way."""
         ...
 
+    def stage(self) -> None:
+        """Go on with the rollout that is under way, if its time has come."""
+        ...
+
     @property
     def devices(self) -> Devices:
         """The lines' own computers."""

@@ -178,6 +178,9 @@ class FakeEngine:
         self.sequence += 1
         return Receipt(self.record([Event("hub", self.sequence, command)])[0], known=True)
 
+    def stage(self) -> None:
+        """No rollout is under way."""
+
     def affected(self, selection: Selection) -> str:
         return f"what {selection.reviewer} taught"
 

@@ -234,7 +234,7 @@ def test_a_release_on_another_backbone_comes_to_the_wave_first(make: SimpleNames
         other = msgspec.structs.replace(make.model(2), backbone="another")
         fleet.released(other)
         publish(channel, other)
-        broadcast = Broadcast(channel, 5, framed, fleet)
+        broadcast = Broadcast(channel, 5, framed, fleet, fleet.tick)
         first, second = Line(), Line()
         streams = [
             asyncio.create_task(send_stream(broadcast, (name, 0), 5.0, line.receive, line.send))
@@ -258,11 +258,14 @@ def test_a_wave_that_declines_is_told_once(make: SimpleNamespace, monkeypatch: A
     """So that the hub orders the way back; nobody else is offered it."""
     monkeypatch.setattr("hotloop.hub.stream._WATCH_S", 0.01)
     told: list[str] = []
+    fleets: list[Fleet] = []
     heard = threading.Event()
 
-    def back(reason: str) -> None:
-        told.append(reason)
-        heard.set()
+    def go_on() -> None:
+        step = fleets[0].tick()
+        if step is not None and step.action == "roll back":
+            told.append(step.reason)
+            heard.set()
 
     async def run() -> None:
         channel = LocalChannel(make.model(1))
@@ -273,7 +276,8 @@ def test_a_wave_that_declines_is_told_once(make: SimpleNamespace, monkeypatch: A
         other = msgspec.structs.replace(make.model(2), backbone="another")
         fleet.released(other)
         publish(channel, other)
-        broadcast, line = Broadcast(channel, 5, frame, fleet, back), Line()
+        fleets.append(fleet)
+        broadcast, line = Broadcast(channel, 5, frame, fleet, go_on), Line()
         stream = asyncio.create_task(send_stream(broadcast, ("line-1", 0), 5.0, line.receive, line.send))
         assert await line.version() == 2
         fleet.declined(Declined(line="line-1", version=2, stays=1, reason="it hung"))
@@ -284,5 +288,34 @@ def test_a_wave_that_declines_is_told_once(make: SimpleNamespace, monkeypatch: A
         broadcast.close()
         channel.close()
         await stream
+
+    asyncio.run(run())
+
+
+def test_a_pinned_line_is_offered_nothing_until_it_is_unpinned(make: SimpleNamespace, monkeypatch: Any) -> None:
+    """Then the newest, in one step."""
+    monkeypatch.setattr("hotloop.hub.stream._WATCH_S", 0.01)
+
+    async def run() -> None:
+        channel, fleet = LocalChannel(make.model(1)), Fleet(RolloutConfig(), SimulatedClock())
+        fleet.released(make.model(1))
+        fleet.pin("line-1", pinned=True)
+        broadcast = Broadcast(channel, 5, frame, fleet, fleet.tick)
+        pinned, free = Line(), Line()
+        streams = [
+            asyncio.create_task(send_stream(broadcast, (name, 0), 5.0, line.receive, line.send))
+            for name, line in (("line-1", pinned), ("line-2", free))
+        ]
+        for version in (2, 3):
+            fleet.released(make.model(version))
+            publish(channel, make.model(version))
+            while await free.version() < version:
+                pass
+        assert broadcast.for_line("line-1") == (0, b"")
+        fleet.pin("line-1", pinned=False)
+        assert await pinned.version() == 3
+        broadcast.close()
+        channel.close()
+        await asyncio.gather(*streams)
 
     asyncio.run(run())
