@@ -37,6 +37,7 @@ class Looking:
         self._config = config
         self._open: OrderedDict[str, Prediction] = OrderedDict()
         self._audits: OrderedDict[str, None] = OrderedDict()
+        self._differ: OrderedDict[str, None] = OrderedDict()  # on which the state to go back to answers otherwise
         self.passes = Passes(config.error_max)
 
     def add(self, prediction: Prediction) -> None:
@@ -51,9 +52,26 @@ class Looking:
         if len(self._audits) > self._config.queue_max:
             self._audits.popitem(last=False)
 
+    def newest(self, limit: int) -> list[Prediction]:
+        """The newest that nobody has verified."""
+        return list(self._open.values())[-limit:]
+
+    def differs(self, prediction: str) -> None:
+        """The state to go back to answers it otherwise than what answers now: a verdict tells which of them is right,
+        and no verdict on a piece that both answer alike ever does.
+        """
+        self._differ[prediction] = None
+        if len(self._differ) > self._config.queue_max:
+            self._differ.popitem(last=False)
+
+    def settled(self) -> None:
+        """There is no other backbone to be compared with any more."""
+        self._differ.clear()
+
     def done(self, prediction: str) -> None:
         """Somebody has said something of it."""
         self._open.pop(prediction, None)
+        self._differ.pop(prediction, None)
         self._audits.pop(prediction, None)
 
     def verified(self, prediction: Prediction, learned: Learned, *, wrong: bool, propensity: float) -> None:
@@ -61,12 +79,16 @@ class Looking:
         self.passes.add(unsure(prediction, learned)[0], wrong=wrong, propensity=propensity)
 
     def next(self, limit: int, learned: Learned) -> list[Review]:
-        """What to look at, best first: second opinions, then the audit, then what would teach most."""
+        """What to look at, best first: second opinions, then what tells a new backbone from the former one, then the
+        audit, then what would teach most.
+        """
         waiting = [Review(name, 2.0, "second opinion") for name in learned.lessons.seconds]
+        differing = [Review(name, 1.8, "new and former model differ") for name in self._differ]
         audits = [Review(name, 1.5, "audit") for name in self._audits if name in self._open]
-        known = {one.prediction for one in (*waiting, *audits)}
-        rest = [p for p in list(self._open.values())[-_LOOKED_MAX:] if p.id not in known]
-        return [*waiting, *audits, *_ranked(rest, limit, learned)][:limit]
+        first = {one.prediction: one for one in (*audits, *differing, *waiting)}
+        rest = [p for p in list(self._open.values())[-_LOOKED_MAX:] if p.id not in first]
+        ordered = sorted(first.values(), key=lambda one: -one.value)
+        return [*ordered, *_ranked(rest, limit, learned)][:limit]
 
     def words(self) -> str:
         """What may pass without a human."""

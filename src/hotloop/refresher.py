@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -45,6 +46,9 @@ _LOOK_S = 0.5  # between two looks at the job and at what waits
 _SEEN_MAX = 64  # predictions that another backbone looks at in one go
 _LATE_MAX = 64  # verified meanwhile: with more, the new backbone looks once more before it goes to the gate
 _STOP_S = 10.0
+_COMPARED_MAX = 6  # unverified pieces that a former backbone answers in one look: some tenth of a core
+_COMPARED_AMONG = 200
+_COMPARED_KEPT = 1000
 _BARE = Proposals(0, 0, b"")  # a trainer looks at the picture
 
 
@@ -59,6 +63,7 @@ class Refresher:
         self._began_s = 0.0
         self._last_s = engine.clock.monotonic()
         self._last_whole_s = engine.clock.monotonic()
+        self._compared: OrderedDict[str, None] = OrderedDict()  # newest that a former backbone has answered as well
         self._blind: set[str] = set()  # predictions whose bytes are not in the lake: nobody can look again
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -116,6 +121,7 @@ class Refresher:
             elif reason := self._due():
                 self.begin(*reason)
             self.look_again()
+            self.tell_apart()
         except OSError as error:
             raise StoreError(f"the training job in {self.folder} cannot go on: {error}") from error
 
@@ -315,19 +321,54 @@ class Refresher:
                 count += len(proposals)
         return count
 
+    def tell_apart(self) -> int:
+        """While a former backbone is watched: let it answer the newest pieces that nobody has verified, and put those
+        first in the review order on which it answers otherwise; how many it answered.
+
+        Where both answer alike their losses are equal, whatever the truth, so that no verdict is needed to know the
+        difference. Which pieces are looked at does not depend on what either says of them.
+        """
+        engine = self._engine
+        with engine.turning:
+            standby, backbone = engine.lineage.standby, engine.lineage.now.lessons.backbone
+            if standby.backbone == backbone:
+                engine.looking.settled()
+                self._compared.clear()
+                return 0
+            # the oldest of the newest: bytes come a moment after what was predicted from them
+            fresh = [p for p in engine.looking.newest(_COMPARED_AMONG) if p.id not in self._compared]
+            wanted = [p for p in fresh if engine.lineage.now.lessons.backbone_of(p) == backbone][:_COMPARED_MAX]
+        seen = ((p.id, self._proposed(p, standby.vertical)) for p in wanted)
+        found = {name: proposals for name, proposals in seen if proposals is not None}
+        differing = [p.id for p in wanted if p.id in found and not standby.says_as_much(p, found[p.id])]
+        with engine.turning:
+            for name in found:
+                self._compared[name] = None
+                if len(self._compared) > _COMPARED_KEPT:
+                    self._compared.popitem(last=False)
+            for name in differing:
+                engine.looking.differs(name)
+        return len(found)
+
     def _looked(self, predictions: Sequence[Prediction], vertical: Vertical) -> dict[str, Proposals]:
         """What a backbone proposes for predictions that another one made, from the bytes in the lake."""
         found = {}
         for prediction in predictions:
-            seen = prediction.observation
-            try:
-                reference = None if seen.reference is None else self._engine.lake.get(seen.reference)
-                found[prediction.id] = vertical.propose(
-                    Payload(self._engine.lake.get(seen.digest), reference=reference)
-                )
-            except HotloopError:  # the bytes are not kept, or cannot be read: nobody can look at it again
+            proposals = self._proposed(prediction, vertical)
+            if proposals is None:  # nobody can look at it again
                 self._blind.add(prediction.id)
+            else:
+                found[prediction.id] = proposals
         return found
+
+    def _proposed(self, prediction: Prediction, vertical: Vertical) -> Proposals | None:
+        """What a backbone proposes for a prediction; None if its bytes are not kept (yet), or cannot be read."""
+        seen, lake = prediction.observation, self._engine.lake
+        try:
+            reference = None if seen.reference is None else lake.get(seen.reference)
+            return vertical.propose(Payload(lake.get(seen.digest), reference=reference))
+        except HotloopError:
+            return None
 
     def _say(self, text: str) -> None:
         """Tell the operator now, and the log for later."""

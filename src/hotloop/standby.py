@@ -22,7 +22,7 @@ from hotloop.ports import Vertical
 from hotloop.predict import unpack_head
 from hotloop.rollout import Watch, spent
 from hotloop.rollout.watch import WatchState
-from hotloop.types import Example, Head, Proposals, rederived
+from hotloop.types import Claim, Example, Feedback, Head, Prediction, Proposals, rederived
 
 _PENDING_MAX = 2000  # pieces that wait for the former backbone's features
 
@@ -89,6 +89,13 @@ class Standby:
                 former = answer_loss(self.vertical, moved, self.head)
                 if former is not None:
                     self.compare(now, former)
+
+    def says_as_much(self, prediction: Prediction, proposals: Proposals) -> bool:
+        """Whether the former state answers a piece, which it sees as `proposals`, as the prediction does."""
+        claims = tuple(Claim(label=output.label, region=output.region) for output in prediction.outputs)
+        word = Feedback(prediction=prediction.id, reviewer="(model)", claims=claims, complete=True)
+        loss = answer_loss(self.vertical, Example(rederived(prediction, proposals), (word,)), self.head)
+        return not loss
 
     def state(self) -> StandbyState:
         """What `of` needs."""

@@ -210,7 +210,7 @@ def reported(loop, *lines):
 
 @pytest.mark.parametrize("snapshot", [True, False])
 def test_a_hub_that_restarts_goes_on_with_its_rollout(stand, snapshot):
-    """From the log, with a snapshot and without: the same lines may take it, and the others have the former backbone."""
+    """From the log, with a snapshot and without: the same lines may take it, the others have the former backbone."""
     loop, fleet, version = ready(stand)
     newer = loop.taught(3)
     settled = fleet.settled()
@@ -263,7 +263,7 @@ def test_a_restart_after_a_wave_has_declined_offers_it_to_nobody(stand):
 
 def test_the_former_head_is_made_again_where_it_is_not_kept(stand):
     """A rollout that takes longer than the registry remembers."""
-    loop, fleet, version = ready(stand)
+    loop, fleet, _version = ready(stand)
     settled = fleet.settled()
     loop.engine.close()
     del loop.registry._models[settled.version]

@@ -264,3 +264,55 @@ def test_pieces_that_nobody_can_see_again_are_bounded(stand, monkeypatch):
         loop.say(piece, truth)
     loop.settle()
     assert loop.engine.snapshot().elsewhere == 2
+
+
+def test_a_new_backbone_is_told_from_the_former_one_where_they_differ(stand):
+    """Pieces that the former one answers otherwise come first in the review order, however few those are; what both
+    answer alike is not asked for. Once there is no former backbone to watch, nothing is.
+    """
+    loop = stand(turned=True)
+    loop.taught(40, group=5)
+    loop.retrained([[1.0, 0.0], [0.2, 0.0]])  # it sees one direction alone, and is worse
+    loop.settle()
+    loop.order("promote")
+    engine = loop.engine
+    former, lines = engine.lineage.standby, []
+    assert former.backbone != engine.model.backbone
+    for _ in range(60):
+        lines.append(loop.sense()[0])
+    loop.settle()
+    while engine.refresher.tell_apart():
+        pass
+    said = {p.id: tuple(o.label for o in p.outputs) for p in lines}
+    was = {}
+    for p in lines:
+        proposals = engine.refresher._proposed(p, former.vertical)
+        was[p.id] = tuple(o.label for o in former.vertical.answer(proposals, former.head))
+    differing = [p.id for p in lines if said[p.id] != was[p.id]]
+    assert 0 < len(differing) < len(lines)
+    first = [(name, why) for name, _, why in engine.review(200)[0][: len(differing)]]
+    assert {name for name, _ in first} == set(differing)
+    assert {why for _, why in first} == {"new and former model differ"}
+    loop.say(next(p for p in lines if p.id == differing[0]), "worn")
+    loop.settle()
+    assert differing[0] not in {name for name, _, _ in engine.review(200)[0]}
+    loop.order("rollback")
+    assert engine.refresher.tell_apart() == 0
+    assert not any(why == "new and former model differ" for _, _, why in engine.review(200)[0])
+
+
+def test_a_piece_whose_bytes_have_not_come_yet_is_looked_at_later(stand):
+    """A line sends its payloads after its predictions: what is not there yet is not given up."""
+    loop = stand(turned=True)
+    loop.taught(40, group=5)
+    loop.retrained([[0.0, 1.0], [1.0, 0.0]])
+    loop.settle()
+    prediction, _ = loop.sense()
+    loop.settle()
+    kept = loop.lake._blobs.pop(prediction.observation.digest)
+    loop.engine.refresher.tell_apart()
+    assert prediction.id not in loop.engine.refresher._blind
+    assert prediction.id not in loop.engine.refresher._compared
+    loop.lake._blobs[prediction.observation.digest] = kept
+    loop.engine.refresher.tell_apart()
+    assert prediction.id in loop.engine.refresher._compared
