@@ -11,6 +11,7 @@ QUICK = (
     ["-m", "bench.moments"],
     ["-m", "bench.log"],
     ["-m", "bench.rollback"],
+    ["-m", "bench.canary"],
     ["-m", "bench.verdict_to_live", "--seconds", "60"],
     ["-m", "bench.edge_live"],
     ["-m", "bench.fleet"],
@@ -21,11 +22,12 @@ WITH_DATA = (
     ("magnetic-tile", "bench.magnetic_tile_reflex"),
     ("deeppcb", "bench.leave_one_group_out"),
     ("deeppcb", "bench.what_if"),
+    ("deeppcb", "bench.brought"),
     ("deeppcb", "bench.deeppcb_refresh"),
     ("deeppcb", "bench.deeppcb_full"),
     ("magnetic-tile", "bench.magnetic_tile_refresh"),
 )
-WITH_BOTH = ("bench.gate", "bench.poison", "bench.review_order")
+WITH_BOTH = ("bench.runtimes", "bench.gate", "bench.poison", "bench.review_order")
 
 
 def main() -> int:

@@ -156,7 +156,8 @@ class Agent:
             if found is None:
                 raise
             return found
-        if self._device is not None and (why := self._device.saw(payload, self._clock.monotonic() - began)):
+        took_s = self._clock.monotonic() - began
+        if self._device is not None and (why := self._device.saw(payload, took_s, prediction.outputs)):
             self._go_back(why)
         return prediction
 
@@ -417,7 +418,10 @@ class Agent:
                 self._device.probe(model, bundle, before)
             vertical = self._on_backbone(model, bundle)
             candidate = self.predictor.fitted(model, vertical)
-            if not bundle and self._device is not None:
+            if bundle and self._device is not None:
+                self._device.shadow(model, candidate, self._closing)
+                before = self.predictor.current
+            elif self._device is not None:
                 self._device.admit(model, candidate, before)
         except ModelError as error:
             self._seen = max(self._seen, model.version)

@@ -171,6 +171,8 @@ class EdgeConfig(Section, frozen=True):
     payloads_kept: Positive = 16  # newest payloads, in memory, that a release is tried on
     probe_s: Annotated[float, Meta(gt=0)] = 4.0  # that another backbone may take to start and answer them
     probe_bytes_max: Annotated[int, Meta(ge=0)] = 4 * 2**30  # memory of that trial; 0: no limit
+    shadow_pieces: Annotated[int, Meta(ge=0)] = 16  # that another backbone answers unheard before it may answer
+    shadow_s: Seconds = 10.0  # and for how long at most it waits for them
     proven_pieces: Positive = 20  # answered without trouble, and a release has proven itself
     keep_s: Seconds = 10.0  # at most so often is a new head written to the device's disk
 

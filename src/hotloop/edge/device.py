@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from dataclasses import dataclass
 
 from hotloop.config import LoopConfig
-from hotloop.edge.health import Trial, median, unhealthy
+from hotloop.edge.health import Trial, median, together, unhealthy
 from hotloop.edge.probe import Asked, in_a_child, tried
 from hotloop.errors import UnhealthyReleaseError
 from hotloop.ports import Clock
 from hotloop.predict import Current
 from hotloop.store.slots import Installed, Slots
-from hotloop.types import Model, Payload
+from hotloop.types import Model, Output, Payload
 
+_SHADOW_LOOK_S = 0.05
 _USUAL = 101  # newest answers that say how long one usually takes
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """A payload, what was said of it, and in how long."""
+
+    payload: Payload
+    said: tuple[Output, ...]
+    seconds: float
 
 
 class Device:
@@ -25,6 +36,7 @@ class Device:
     def __init__(self, config: LoopConfig, slots: Slots, clock: Clock) -> None:
         self._config, self._slots, self._clock = config, slots, clock
         self._payloads: deque[Payload] = deque(maxlen=config.edge.payloads_kept)
+        self._answered: deque[_Answered] = deque(maxlen=config.edge.payloads_kept)  # newest, for who answers beside
         self._usual: deque[float] = deque(maxlen=_USUAL)  # seconds, of what has proven itself
         self._young: list[float] = []  # seconds, of what has not yet
         self.proven = True  # what answers has answered well for a while
@@ -46,9 +58,10 @@ class Device:
             self.proven = self._said = False
         return found
 
-    def saw(self, payload: Payload, seconds: float) -> str:
+    def saw(self, payload: Payload, seconds: float, said: tuple[Output, ...] = ()) -> str:
         """A payload was answered, in so long. Why what answers must go, or ""."""
         self._payloads.append(payload)
+        self._answered.append(_Answered(payload, said, seconds))
         if self.proven:
             self._usual.append(seconds)
             return ""
@@ -69,6 +82,24 @@ class Device:
         payloads, edge = tuple(self._payloads), self._config.edge
         trial = in_a_child(Asked(self._config, bundle, model.head, payloads), edge.probe_s, edge.probe_bytes_max)
         self._judge(model, tried(present.vertical, present.head, payloads), trial, model.alike)
+
+    def shadow(self, model: Model, candidate: Current, stop: threading.Event) -> None:
+        """Let a release on another backbone answer the pieces that come now, unheard, beside what answers; after so
+        many of them, or so long, it may answer. UnhealthyReleaseError as `probe`.
+        """
+        edge = self._config.edge
+        self._answered.clear()
+        seen: list[_Answered] = []
+        trials: list[Trial] = []
+        for _ in range(round(edge.shadow_s / _SHADOW_LOOK_S)):
+            while self._answered and len(seen) < edge.shadow_pieces:
+                seen.append(self._answered.popleft())
+                warm = 0 if trials else 1  # a session's first answer is slower
+                trials.append(tried(candidate.vertical, candidate.head, [seen[-1].payload], warm))
+            if len(seen) >= edge.shadow_pieces or any(one.failure for one in trials) or stop.wait(_SHADOW_LOOK_S):
+                break
+        present = Trial(tuple(one.said for one in seen), tuple(one.seconds for one in seen))
+        self._judge(model, present, together(trials), model.alike)
 
     def admit(self, model: Model, candidate: Current, present: Current) -> None:
         """Try a release on a backbone that is at hand, here and now. UnhealthyReleaseError as `probe`."""

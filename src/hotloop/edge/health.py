@@ -56,6 +56,13 @@ def unhealthy(present: Trial, candidate: Trial, expected: float, limits: EdgeCon
     return ""
 
 
+def together(trials: Sequence[Trial]) -> Trial:
+    """Trials of one payload after the other as one; it fails where one of them does."""
+    answers = tuple(answer for one in trials for answer in one.answers)
+    seconds = tuple(second for one in trials for second in one.seconds)
+    return Trial(answers, seconds, next((one.failure for one in trials if one.failure), ""))
+
+
 def slack(count: int) -> float:
     """By how much the share of `count` independent pieces may lie below its mean, but once in a thousand (Hoeffding
     1963).

@@ -38,17 +38,17 @@ class Asked(msgspec.Struct, frozen=True):
     payloads: tuple[Payload, ...]
 
 
-def tried(vertical: Vertical, head: Head, payloads: Sequence[Payload]) -> Trial:
-    """Let a head answer to each payload, here and now."""
+def tried(vertical: Vertical, head: Head, payloads: Sequence[Payload], warm: int = _WARM) -> Trial:
+    """Let a head answer to each payload, here and now; the first `warm` of them once more before that."""
     answers: list[tuple[Output, ...]] = []
     seconds: list[float] = []
-    for number, payload in enumerate([*payloads[:_WARM], *payloads]):
+    for number, payload in enumerate([*payloads[:warm], *payloads]):
         began = time.perf_counter()
         try:
             answer = vertical.answer(vertical.propose(payload), head)
         except HotloopError as error:
             return Trial(tuple(answers), tuple(seconds), f"{type(error).__name__}: {error}")
-        if number >= min(_WARM, len(payloads)):
+        if number >= min(warm, len(payloads)):
             answers.append(answer)
             seconds.append(time.perf_counter() - began)
     return Trial(tuple(answers), tuple(seconds))

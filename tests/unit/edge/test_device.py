@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import msgspec
 import numpy as np
@@ -18,7 +19,7 @@ from hotloop.testing.clock import SimulatedClock
 from hotloop.testing.faulty import LABELS, Faulty, bundle
 from hotloop.types import Declined, Event, Head, Model, Payload, digest
 
-EDGE = EdgeConfig(proven_pieces=5, keep_s=10.0, latency_s_least=0.01, probe_s=10.0)
+EDGE = EdgeConfig(proven_pieces=5, keep_s=10.0, latency_s_least=0.01, probe_s=10.0, shadow_pieces=0)
 CONFIG = LoopConfig(vertical="faulty-for-tests", edge=EDGE)
 RIGHT = [[-1.0, 1.0], [-1.0, 1.0]]
 
@@ -127,6 +128,71 @@ def test_a_backbone_that_fails_never_answers(line, fault):
     assert "was not installed" in reason
     assert line.hub.lives == []
     assert line.offered(3, bundle(0.01), alike=0.95) == 3
+
+
+class Passing(threading.Event):
+    """Each wait is a moment in which the line sees a piece."""
+
+    def __init__(self, line, pieces=10**6):
+        super().__init__()
+        self.line, self.left, self.waits = line, pieces, 0
+
+    def wait(self, timeout=None):
+        self.waits += 1
+        if self.left > 0:
+            self.left -= 1
+            self.line.sees()
+        return False
+
+
+@pytest.fixture
+def shadowed(line, monkeypatch):
+    """A line on which another backbone answers sixteen pieces unheard first."""
+    edge = msgspec.structs.replace(EDGE, shadow_pieces=16, shadow_s=5.0)
+    line.device._config = msgspec.structs.replace(CONFIG, edge=edge)
+    line.agent._closing = Passing(line)
+    return line
+
+
+def test_another_backbone_answers_unheard_before_it_answers(shadowed):
+    """Sixteen pieces are answered by the former one meanwhile; then it is live."""
+    shadowed.sees(10)
+    assert shadowed.offered(2, bundle(0.01), alike=0.9) == 2
+    assert shadowed.agent._closing.waits == 16
+    assert shadowed.declined == []
+    assert shadowed.offered(3, bundle(0.01)) == 3, "a head on it needs no shadow"
+    assert shadowed.agent._closing.waits == 16
+
+
+@pytest.mark.parametrize("fault", ["other", "nan", "raise", "slow"])
+def test_one_that_fails_unheard_never_answers(shadowed, fault, monkeypatch):
+    """It did well in its trial, and does not on what comes now."""
+    monkeypatch.setattr(shadowed.device, "probe", lambda model, bundle, before: None)
+    shadowed.sees(10)
+    assert shadowed.offered(2, bundle(1.0, fault), alike=0.95) == 0
+    [(version, stays, reason)] = shadowed.declined
+    assert (version, stays) == (2, 0)
+    assert "was not installed" in reason
+    assert shadowed.hub.lives == []
+
+
+def test_a_line_that_sees_little_does_not_wait_for_ever(shadowed):
+    """Three pieces in five seconds: they are what it is judged by. Without any, its trial was enough."""
+    shadowed.agent._closing = Passing(shadowed, 3)
+    assert shadowed.offered(2, bundle(0.01), alike=0.9) == 2
+    assert shadowed.agent._closing.waits == 100
+    shadowed.agent._closing = Passing(shadowed, 0)
+    assert shadowed.offered(3, bundle(0.02), alike=0.9) == 3
+
+
+def test_what_was_taken_back_meanwhile_is_not_what_one_goes_back_to(shadowed, monkeypatch):
+    """The release before fails while the next one answers unheard: the one before that is the way back."""
+    shadowed.sees(10)
+    shadowed.offered(2)
+    first = shadowed.agent._former
+    shadowed.agent._closing.wait = lambda _=None: bool(shadowed.agent._go_back("slow")) and False
+    assert shadowed.offered(3, bundle(0.01)) == 3
+    assert shadowed.agent._former is first
 
 
 def test_a_release_that_was_declined_is_not_asked_for_again(line):
