@@ -23,9 +23,9 @@ import numpy as np
 
 from bench.deeppcb_reflex import Seen, look, quality
 from hotloop.errors import ModelError
-from hotloop.generalise import choose
 from hotloop.learn import Moments, Sums
 from hotloop.learn.federation import export, merged, read
+from hotloop.site_heads import choose
 from hotloop.types import Head, Rows, digest
 from hotloop.verticals.inspection.candidates import Expansion, assign
 from hotloop.verticals.inspection.detector import boards_files, load

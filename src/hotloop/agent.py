@@ -101,7 +101,7 @@ class Agent:
         fits answers, and none is kept over a restart.
         """
         self.place = place
-        self.predictor = Predictor(vertical)
+        self.predictor = Predictor(vertical, place.site)
         self.refused: deque[str] = deque(maxlen=_REFUSED_MAX)  # the last that the hub would not take, in its words
         self.trouble = ""  # why the hub takes nothing, in its words; "" while it does
         self._hub = hub

@@ -159,7 +159,7 @@ class Engine:
         for record in records_of(self.log, self.lineage.offset):  # what the next turn takes
             self._heard(record.event)
         self._sequence = last_sequence(self.log, _HUB)
-        self._predictor = Predictor(self.vertical)
+        self._predictor = Predictor(self.vertical, config.site)
         self._predictor.install(self.model)
         self.fleet.released(self.model)
         self._go_on_with_the_rollout()

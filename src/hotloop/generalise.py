@@ -2,14 +2,13 @@
 
     gaps     each site's error with the head that has learned everything, and with the one that never saw the site
     harm     whether what one site taught makes the others worse: such a release fits that site and not the product
-    choose   for one site: its own head, the shared one, or the others' moments at a part of their weight, by evidence
 
-Pure. One factorisation a site (2 to 4 ms at 512 columns), so it runs at every release of a loop with several sites.
+Which head serves a site best is `site_heads.py`'s to say. Pure. One factorisation a site (2 to 4 ms at 512 columns), so
+it runs at every release of a loop with several sites.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +16,8 @@ from numpy.typing import NDArray
 
 from hotloop.config import GateConfig
 from hotloop.evidence import e_value_worse
-from hotloop.gate.loss import piece_loss
-from hotloop.learn import Moments, Sums
 from hotloop.learned import Learned
-from hotloop.types import Floats, Head, Rows
-
-SHARES = (0.0, 0.1, 0.3, 1.0)  # of the others' weight: 0 is the site's own head, 1 the shared one
+from hotloop.types import Head, Rows
 
 
 @dataclass(frozen=True)
@@ -94,51 +89,3 @@ def _parted(learned: Learned) -> dict[str, NDArray[np.bool_]]:
     sites = np.array(learned.recent.sites())
     names = dict.fromkeys(sites.tolist())
     return {name: sites == name for name in names} if len(names) > 1 else {}
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The share of the others' weight that serves a site best, its loss there, and those of all shares."""
-
-    share: float
-    losses: dict[float, float]
-    reason: str
-
-
-def choose(own: Moments, others: Sums, pieces: Sequence[Rows], head: Head, alpha: float) -> Choice:
-    """Local (0), shared (1) or a blend: judged on a site's pieces, each by heads that have not learned it.
-
-    `own`: the site's moments, which have learned `pieces`; `others`: the sums of all other sites. The shared head stays
-    unless there is evidence (paired, betting) that another is better.
-    """
-    table = {share: _left_out(own, others, share, pieces, head) for share in SHARES}
-    means = {share: float(values.mean()) for share, values in table.items()}
-    best = min(SHARES, key=lambda share: (means[share], -share))
-    evidence = e_value_worse(table[1.0] - table[best], 0.0)
-    if best == 1.0 or evidence < len(SHARES) / alpha:
-        found = f"best mean at {best:g}: {means[best]:.3f}"
-        reason = f"the shared head: no other is proven better on {len(pieces)} pieces ({found})"
-        return Choice(1.0, means, reason)
-    name = "its own head" if best == 0.0 else f"the others at {best:g} of their weight"
-    compared = f"error {means[best]:.3f} against {means[1.0]:.3f} shared"
-    reason = f"{name}: {compared}, {len(pieces)} pieces (e-value {evidence:.3g})"
-    return Choice(best, means, reason)
-
-
-def _left_out(own: Moments, others: Sums, share: float, pieces: Sequence[Rows], head: Head) -> Floats:
-    """Each piece's loss under the head of the site's own moments and a share of the others', without that piece."""
-    part = others.twin()
-    part.scale(share)
-    mixed = Moments(own.sums.columns, own.sums.targets, own.ridge, own.prior)
-    mixed.merge(own)
-    mixed.merge(part)
-    found = []
-    for rows in pieces:
-        answers = rows.y - mixed.leave_all_out(rows)  # what the head without the piece says of its rows
-        found.append(piece_loss(Rows(answers, rows.y, rows.w), _passing(head)))
-    return np.array(found)
-
-
-def _passing(head: Head) -> Head:
-    """A head that passes scores through, with the thresholds of `head`."""
-    return Head(head.labels, np.eye(len(head.labels)), head.thresholds)

@@ -20,6 +20,7 @@ from hotloop.learn.moments import scaled
 from hotloop.lessons import Lessons, LessonsState, View
 from hotloop.ports import Refreshable, Vertical
 from hotloop.predict import pack_head, unpack_head
+from hotloop.site_heads import SiteHeads, SiteState
 from hotloop.types import Change, Example, Head, Proposals, Record, Rederivation, Rows
 
 Records = Callable[[int, int], Sequence[Record]]
@@ -33,6 +34,7 @@ class LearnedState(msgspec.Struct, frozen=True):
     held: HeldState
     recent: list[Example]
     lessons: LessonsState
+    sites: dict[str, SiteState] = {}
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Learned:
         self.champion = as_released(vertical.start())  # what others gave goes out with the first verdict
         self.reflex = Reflex(self.rows, vertical.start(), config.learn, given)
         self.held = Held()
+        self.sites = SiteHeads(config)
         self.recent = RecentPast(config.gate.window_examples)
         self.lessons = Lessons(config, vertical.backbone)
         self.examples: dict[str, Example] = {}  # those of the recent past, for `state`
@@ -114,6 +117,7 @@ class Learned:
             held=self.held.state(),
             recent=[self.examples[name] for name in self.recent.names()],
             lessons=self.lessons.state(),
+            sites=self.sites.state(),
         )
 
     @classmethod
@@ -125,6 +129,7 @@ class Learned:
         learned.reflex.restore(state.reflex)
         learned.champion = unpack_head(state.champion)
         learned.held.restore(state.held)
+        learned.sites.restore(state.sites)
         learned.lessons.restore(state.lessons, [rederivation(blob, reach).proposals for blob in state.lessons.blobs])
         for example in state.recent:
             learned.remember(Change(0, None, example))

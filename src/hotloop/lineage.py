@@ -20,7 +20,7 @@ from hotloop.errors import ModelError, NewerFormatError, NotFoundError
 from hotloop.gate import Finding, Held, judge
 from hotloop.gate.held import merged, name_of, nothing, reverse
 from hotloop.gate.loss import piece_loss
-from hotloop.generalise import harm
+from hotloop.generalise import by_site, harm
 from hotloop.join import Joiner
 from hotloop.learn import Sums
 from hotloop.learned import Learned, LearnedState, Reach, Records, as_released, finite, of_backbone, revived
@@ -104,6 +104,7 @@ class Lineage:
         self._pending: list[Change] = []
         self._deferred: list[Change] = []  # beyond a reviewer's quota
         self._due: deque[Step] = deque()
+        self._said: list[str] = []  # of sites' own heads, to be told with the next release
 
     def begin_with(self, given: Sums | None) -> None:
         """Begin with what other sites have learned; to be called before the first record."""
@@ -179,6 +180,8 @@ class Lineage:
             return
         if change.before is None and lesson.after is not None and change.after is not None:
             self._compare(lesson.after, change.after)
+            site = lesson.after.prediction.observation.site
+            self._said += filter(None, [self.now.sites.judge(site, self.now.rows(lesson.after), self.champion)])
         self._pending.append(self.now.held.adjust(lesson))
 
     def _by_itself(self, *steps: Step) -> None:
@@ -257,11 +260,25 @@ class Lineage:
             update = step(self, self._due.popleft(), recorded)
         if update is not None:
             if update.head is not None:
+                update = self._for_sites(update)
+                assert update.head is not None
                 self.now.champion = update.head
                 self.version += 1
             if self.standby.due and not self._due:
                 self.checkpoint()
         return update
+
+    def _for_sites(self, update: Update) -> Update:
+        """With the heads that sites have of their own; not where a former state comes back, which has those of then."""
+        head, now = update.head, self.now
+        if head is None or update.tier == "rollback":
+            return update
+        said = [*self._said, *now.sites.look(now.reflex, lambda: by_site(now), head)]
+        self._said = []
+        now.forget_rows()
+        reason = "; ".join((update.finding.reason, *said))
+        with_own = finite(now.sites.onto(head, now.reflex)) or head
+        return msgspec.structs.replace(update, head=with_own, finding=replace(update.finding, reason=reason))
 
     def checkpoint(self) -> None:
         """Keep the present state as the one to go back to, and watch anew."""

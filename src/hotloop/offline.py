@@ -18,7 +18,7 @@ import numpy as np
 from hotloop.config import LoopConfig
 from hotloop.errors import ConfigError, CorruptError, HotloopError, InputError, ModelError, NotFoundError
 from hotloop.evidence import share_interval
-from hotloop.generalise import Choice, by_site, choose
+from hotloop.generalise import by_site
 from hotloop.join import Joiner, subject
 from hotloop.learn.federation import export
 from hotloop.lineage import Lineage
@@ -27,6 +27,7 @@ from hotloop.measure import Measures, Report, Tally, count, delayed, plots
 from hotloop.ports import Registry, Vertical
 from hotloop.predict import pack_head, unpack_head
 from hotloop.recovery import past, replay
+from hotloop.site_heads import Choice, choose
 from hotloop.store.lake import LanceLake
 from hotloop.store.lake_report import verify_lake
 from hotloop.store.reader import LogReader

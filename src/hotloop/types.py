@@ -10,7 +10,8 @@ measured, never used to put things in order. Order is the log's offset.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -428,12 +429,18 @@ class Rows:
 class Head:
     """The part of a model that changes often: scores = x @ weights, one column a label.
 
-    `weights` is (d, c); an output is said when its score reaches its label's threshold.
+    `weights` is (d, c); an output is said when its score reaches its label's threshold. `own`: the weights of sites
+    that are served better by others than the shared ones.
     """
 
     labels: tuple[str, ...]
     weights: Floats
     thresholds: tuple[float, ...]
+    own: Mapping[str, Floats] = field(default_factory=dict)
+
+    def at(self, site: str) -> Head:
+        """The head that answers at a site."""
+        return Head(self.labels, self.own.get(site, self.weights), self.thresholds)
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):

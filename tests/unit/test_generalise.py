@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from hotloop.config import GateConfig
-from hotloop.generalise import Gap, by_site, choose, gaps, harm
+from hotloop.generalise import Gap, by_site, gaps, harm
 from hotloop.learn import Moments, Sums
+from hotloop.site_heads import choose
 from hotloop.types import Head, Rows
 
 CONFIG = GateConfig(slice_least_examples=10)

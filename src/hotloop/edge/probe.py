@@ -81,7 +81,7 @@ def _tried(asked: Asked) -> Trial:
             if not isinstance(vertical, Refreshable):
                 raise ModelError("this vertical cannot be given another backbone")
             vertical = vertical.revived(asked.bundle)
-        trial = tried(vertical, unpack_head(asked.head), asked.payloads)
+        trial = tried(vertical, unpack_head(asked.head).at(asked.config.site), asked.payloads)
         runtime = vertical.runtime if isinstance(vertical, Exportable) else ""
         return msgspec.structs.replace(trial, peak_bytes=_peak_bytes(), runtime=runtime)
     except HotloopError as error:

@@ -6,8 +6,9 @@ import msgspec
 import numpy as np
 
 from hotloop.errors import ModelError
-from hotloop.types import Head
+from hotloop.types import Floats, Head
 
+_SITES_MAX = 64
 _VALUES_MAX = 8_000_000  # 32 MB of float32: far above any head, far below what would hurt an edge
 
 
@@ -19,20 +20,33 @@ class _Packed(msgspec.Struct, frozen=True, array_like=True):
     data: bytes  # little-endian float32, C order
 
 
+class _WithOwn(_Packed, frozen=True, array_like=True):
+    """Where sites have weights of their own. A head without them is written as it always was."""
+
+    own: dict[str, bytes] = {}
+
+
 def pack_head(head: Head) -> bytes:
     """`head` as bytes, its weights rounded to float32. ModelError if a weight is not finite."""
-    weights = np.ascontiguousarray(head.weights, dtype="<f4")
-    if not np.isfinite(weights).all():
+    rows, columns = head.weights.shape
+    packed = (head.labels, head.thresholds, rows, columns, _as_bytes(head.weights))
+    if not head.own:
+        return msgspec.msgpack.encode(_Packed(*packed))
+    own = {site: _as_bytes(weights) for site, weights in sorted(head.own.items())}
+    return msgspec.msgpack.encode(_WithOwn(*packed, own))
+
+
+def _as_bytes(weights: Floats) -> bytes:
+    rounded = np.ascontiguousarray(weights, dtype="<f4")
+    if not np.isfinite(rounded).all():
         raise ModelError("the head has weights that are not finite; it was not packed")
-    rows, columns = weights.shape
-    packed = _Packed(head.labels, head.thresholds, rows, columns, weights.tobytes())
-    return msgspec.msgpack.encode(packed)
+    return rounded.tobytes()
 
 
 def unpack_head(data: bytes) -> Head:
     """The head that `pack_head` made. ModelError if the bytes are not one."""
     try:
-        packed = msgspec.msgpack.decode(data, type=_Packed)
+        packed = msgspec.msgpack.decode(data, type=_WithOwn)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ModelError(f"these {len(data)} bytes are no head: {error}") from error
     values = packed.rows * packed.columns
@@ -40,7 +54,16 @@ def unpack_head(data: bytes) -> Head:
         raise ModelError(f"a head of {packed.rows} x {packed.columns} cannot be {len(packed.data)} bytes long")
     if len(packed.thresholds) != len(packed.labels) or packed.columns < len(packed.labels):
         raise ModelError("a head has one threshold and at least one column a label; this one has not")
-    weights = np.frombuffer(packed.data, dtype="<f4").reshape(packed.rows, packed.columns)
+    if len(packed.own) > _SITES_MAX:
+        raise ModelError(f"a head of {len(packed.own)} sites: at most {_SITES_MAX} have their own")
+    own = {site: _weights(one, packed) for site, one in packed.own.items()}
+    return Head(packed.labels, _weights(packed.data, packed), packed.thresholds, own)
+
+
+def _weights(data: bytes, packed: _Packed) -> Floats:
+    if len(data) != 4 * packed.rows * packed.columns:
+        raise ModelError(f"a head of {packed.rows} x {packed.columns} cannot be {len(data)} bytes long")
+    weights = np.frombuffer(data, dtype="<f4").reshape(packed.rows, packed.columns)
     if not np.isfinite(weights).all():  # before the cast, which warns of some of them
         raise ModelError("the head has weights that are not finite; it was refused")
-    return Head(packed.labels, weights.astype(np.float64), packed.thresholds)
+    return weights.astype(np.float64)

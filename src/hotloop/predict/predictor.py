@@ -23,7 +23,9 @@ class Current:
 class Predictor:
     """Predicts with one version at a time. `install` may be called from another thread than `predict`."""
 
-    def __init__(self, vertical: Vertical) -> None:
+    def __init__(self, vertical: Vertical, site: str = "") -> None:
+        """`site`: where it predicts, which may have a head of its own."""
+        self._site = site
         self.current = Current(0, vertical.start(), vertical)
 
     @property
@@ -69,7 +71,7 @@ class Predictor:
                 f"version {model.version} was made by {model.recipe!r}, this line has {vertical.recipe!r}: give "
                 f"both the same settings ([learn] seed, and the vertical's own). It stays at version {self.version}"
             )
-        head = unpack_head(model.head)
+        head = unpack_head(model.head).at(self._site)
         if head.weights.shape[0] != vertical.start().weights.shape[0]:
             raise ModelError(
                 f"version {model.version} has a head for {head.weights.shape[0]} features, "
