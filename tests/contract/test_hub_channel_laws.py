@@ -33,6 +33,7 @@ class OverHttp:
             acknowledge=self.hub.acknowledge,
             devices=None,
             fleet=Fleet(config.rollout, SystemClock()),
+            stage=lambda: None,
         )
         last = stack.enter_context(contextlib.ExitStack())  # ends after the hub, and so after its streams
         url = stack.enter_context(running(served, config))

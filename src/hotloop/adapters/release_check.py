@@ -45,7 +45,7 @@ _LIMITS: Final = UpdaterConfig(
 _ATTACKS: Final[tuple[tuple[type[Exception], str, str], ...]] = (
     (UnsignedMetadataError, "unsigned", "it is not signed by the keys that this device trusts"),
     (ExpiredMetadataError, "expired", "it has expired, or this device's clock is wrong"),
-    (BadVersionNumberError, "older", "its number is not due: one that this device has seen is newer, or it skips one"),
+    (BadVersionNumberError, "older", "its number is not due: older than one that is known here, or one is skipped"),
     (LengthOrHashMismatchError, "mixed", "its parts are not of one release"),
     (DownloadLengthMismatchError, "endless", "it is longer than it may be"),
     (DownloadError, "missing", "a part of it did not come"),
