@@ -36,9 +36,10 @@ def frame(model: Model) -> bytes:
     return b"id: %d\nevent: model\ndata: %b\n\n" % (model.version, msgspec.json.encode(model))
 
 
-def data_of(event: bytes) -> bytes:
-    """What one server-sent event carries."""
-    return event[event.index(b"data: ") + 6 : -2]
+def carried(offer: _Offer) -> _Offer:
+    """An offer with what its event carries, without the event around it."""
+    version, event = offer
+    return version, event.partition(b"data: ")[2][:-2]
 
 
 class Listener:
@@ -144,7 +145,8 @@ class Broadcast:
                 self._stop.wait(_WATCH_S)
                 continue
             if self._tap is not None:
-                self._tap(newest, settled, frozenset() if self._fleet is None else self._fleet.trying())
+                trying = frozenset() if self._fleet is None else self._fleet.trying()
+                self._tap(carried(newest), carried(settled), trying)
             try:
                 loop.call_soon_threadsafe(self._offer, newest, settled)
             except RuntimeError:  # the loop is closed: nobody listens any more
