@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 from urllib.parse import urlsplit
 
 from hotloop.config import MqttConfig
@@ -35,6 +35,7 @@ HEADER_BYTES_MAX: Final = 64 * 2**10  # of a packet, besides what it carries
 UNACKNOWLEDGED_MAX: Final = 64  # messages that the broker may send before it has heard that one was taken
 _KEEP_ALIVE_S: Final = 10  # a broker that is silent for longer is asked, and given up after as long again
 _CONNECT_S: Final = 3.0
+PAUSE_S = 1.0  # the first before connecting again; each further one is twice as long
 _PAUSE_S_MAX: Final = 10
 _CLOSE_S: Final = 1.0
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
@@ -162,7 +163,8 @@ class Connection:
             mqtt.CallbackAPIVersion.VERSION2, client_id=who.name, protocol=mqtt.MQTTv5, manual_ack=True
         )
         client.connect_timeout = _CONNECT_S
-        client.reconnect_delay_set(random.randint(1, 2), _PAUSE_S_MAX)  # noqa: S311 - spreads load, hides nothing
+        pause_s = random.uniform(PAUSE_S, 2 * PAUSE_S)  # noqa: S311 - spreads load, hides nothing
+        client.reconnect_delay_set(cast("int", pause_s), _PAUSE_S_MAX)  # parts of a second are taken as well
         client.will_set(who.state, b"offline", qos=1, retain=True)
         _log_in(client, config, self.address)
         client.on_connect, client.on_connect_fail = self._on_connect, self._on_connect_fail
@@ -233,10 +235,11 @@ class Connection:
         self._troubled(f"the broker at {self.address} cannot be reached{'' if why is None else f' ({why})'}")
 
     def _on_disconnect(self, _client: Client, _data: object, _flags: object, reason: ReasonCode, _more: object) -> None:
-        self.connected = False
-        if not self._closing:
+        was, self.connected = self.connected, False
+        if was and not self._closing:
             self._troubled(f"the broker at {self.address} is gone ({reason})")
-        self._ear.down()
+        if was:
+            self._ear.down()
 
     def _on_subscribe(
         self, _client: Client, _data: object, _number: int, reasons: Sequence[ReasonCode], _more: object
