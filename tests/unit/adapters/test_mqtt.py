@@ -53,10 +53,7 @@ class Ear:
             assert self.changed.wait_for(lambda: self.told.count(word) >= count, limit_s), self.told
 
 
-@pytest.fixture(autouse=True)
-def hasty(monkeypatch):
-    """Nobody waits a second to connect again."""
-    monkeypatch.setattr("hotloop.adapters.mqtt.PAUSE_S", 0.05)
+pytestmark = pytest.mark.usefixtures("hasty")
 
 
 @pytest.fixture
