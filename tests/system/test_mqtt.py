@@ -101,7 +101,7 @@ class Plant:
         """The first true answer of `found`."""
         deadline = time.monotonic() + limit_s
         while not (answer := found()):
-            assert time.monotonic() < deadline, (self.folder / "edge.log").read_text() + str(self.health())
+            assert time.monotonic() < deadline, (self.folder / "edge.log").read_text()
             time.sleep(0.02)
         return answer
 
@@ -117,6 +117,9 @@ class Plant:
         before = self.health()["version"]
         self.told(self.predicted(x)["prediction"], label)
         self.until(lambda: self.health()["version"] > before)
+
+    def newest(self):
+        return self.ask.get("/v1/fleet").json()["newest"]
 
     def close(self):
         if self.edge.poll() is None:
@@ -186,8 +189,36 @@ def test_a_broker_that_is_killed_costs_no_prediction_and_no_event(plant):
     assert [name for name in said if plant.ask.get(f"/v1/predictions/{name}").status_code != 200] == []
 
 
+def test_a_line_that_was_away_takes_one_step(plant):
+    """However many releases it missed."""
+    plant.taught([1.0, -1.0], "worn")
+    plant.edge_off()
+    for number in range(4):
+        before = plant.newest()
+        seen = plant.ask.post("/v1/observations?line=line-2", content=b"[2.0, %d.0]" % number)
+        plant.told(seen.json()["id"], "worn")
+        plant.until(lambda before=before: plant.newest() > before)
+    newest = plant.newest()
+    plant.edge_on()
+    plant.until(lambda: plant.health()["version"] == newest)
+    assert plant.health()["mqtt"]["releases"] == {"mqtt": 1}
+
+
+def test_a_forged_release_at_the_broker_is_refused_by_name(plant):
+    """The line predicts on, and the next true release is installed all the same."""
+    plant.taught([1.0, -1.0], "worn")
+    version = plant.health()["version"]
+    topic = "plant/bearings/releases/settled"
+    forged = json.loads(plant.station.heard[topic][-1]) | {"version": version + 1000}
+    plant.station.say(topic, json.dumps(forged).encode(), retain=True)
+    plant.until(lambda: any("holds version" in words for words in plant.health()["refused"]))
+    assert plant.predicted([1.0, -1.0])["version"] == version
+    plant.taught([-1.0, 1.0], "worn")
+    plant.until(lambda: "untrusted release" in str(plant.ask.get("/v1/log?after=0&limit=1000").json()))
+
+
 def test_a_video_is_answered(tmp_path, broker):
-    """The frames of a file are pieces: answered at the broker, and known to the hub; the file ends, the line does not."""
+    """The frames of a file are pieces, answered at the broker and known to the hub; the line outlives the file."""
     writer = cv2.VideoWriter(str(tmp_path / "belt.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (64, 48))
     for number in range(6):
         writer.write(np.full((48, 64, 3), 40 * number, np.uint8))

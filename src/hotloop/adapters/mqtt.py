@@ -14,6 +14,7 @@ import random
 import socket
 import ssl
 import sys
+import threading
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -170,8 +171,9 @@ class Connection:
         client.on_connect, client.on_connect_fail = self._on_connect, self._on_connect_fail
         client.on_disconnect, client.on_message = self._on_disconnect, self._on_message
         client.on_publish, client.on_subscribe = self._on_publish, self._on_subscribe
-        client.on_socket_open = _at_once
+        client.on_socket_open = self._on_socket_open
         self._client = client
+        self._network: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to connect."""
@@ -184,6 +186,20 @@ class Connection:
             properties=_wishes(who),
         )
         self._client.loop_start()
+
+    def tend(self) -> None:
+        """Begin again where the network's thread has died of what came: whoever sent it does not speak MQTT 5. To be
+        called now and then.
+        """
+        network = self._network
+        if self._closing or network is None or network.is_alive():
+            return
+        self._network = None
+        was, self.connected = self.connected, False
+        self._troubled(f"what answers at {self.address} does not speak MQTT 5")
+        if was:
+            self._ear.down()
+        self.start()
 
     def close(self) -> None:
         """Say that this client is gone, and go."""
@@ -218,6 +234,12 @@ class Connection:
 
     # on the network's thread
 
+    def _on_socket_open(self, _client: Client, _data: object, sock: object) -> None:
+        """Small messages do not wait for one another."""
+        self._network = threading.current_thread()
+        if isinstance(sock, socket.socket):  # ssl's are, too
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
     def _on_connect(
         self, _client: Client, _data: object, _flags: object, reason: ReasonCode, more: Properties | None
     ) -> None:
@@ -236,7 +258,7 @@ class Connection:
 
     def _on_disconnect(self, _client: Client, _data: object, _flags: object, reason: ReasonCode, _more: object) -> None:
         was, self.connected = self.connected, False
-        if was and not self._closing:
+        if not self._closing and (was or not self.trouble):  # why it refused was said already
             self._troubled(f"the broker at {self.address} is gone ({reason})")
         if was:
             self._ear.down()
@@ -333,12 +355,6 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _at_once(_client: Client, _data: object, sock: object) -> None:
-    """Small messages do not wait for one another (TCP_NODELAY)."""
-    if isinstance(sock, socket.socket):  # ssl's are, too
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _waited(info: MQTTMessageInfo, seconds: float) -> None:

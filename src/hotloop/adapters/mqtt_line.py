@@ -50,6 +50,7 @@ _EVIDENCE_CHARS_MAX: Final = 4000
 _OUTPUTS_MAX: Final = 10_000
 _REGION_MAX: Final = 64  # numbers
 _CLOSE_S: Final = 1.0
+_TEND_S: Final = 1.0
 
 
 class MqttState(msgspec.Struct, frozen=True):
@@ -210,9 +211,15 @@ class MqttLine:
         """Give the broker what waits, oldest first, a few at a time."""
         while True:
             with self._more:
-                self._more.wait_for(lambda: self._closing or self._may_publish())
+                due = self._more.wait_for(lambda: self._closing or self._may_publish(), _TEND_S)
+            self._connection.tend()
+            if not due:
+                continue
+            with self._more:
                 if self._closing:
                     return
+                if not self._may_publish():
+                    continue
                 topic, data = self._answers.take()
                 self._under_way += 1
             if self._connection.publish(topic, data) is None:

@@ -128,6 +128,7 @@ class MqttReleases:
                 due = self._due()
                 forget = self._listening and time.monotonic() > self._up_s + _LEFT_S
                 self._listening = self._listening and not forget
+            self._connection.tend()
             if forget and self._connection.connected:
                 self._connection.unsubscribe(self._topics.of_line("+"))
             if due is not None:

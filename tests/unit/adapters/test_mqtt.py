@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 import gc
 import hashlib
 import ipaddress
 import logging
+import socket
 import sys
 import threading
 import time
@@ -276,11 +277,11 @@ def _certificate(folder):
     """A broker's certificate for 127.0.0.1 that vouches for itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "broker")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     made = (
         x509.CertificateBuilder(name, name, key.public_key(), 1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
@@ -314,6 +315,30 @@ def test_a_broker_behind_tls_is_who_it_says(tmp_path, connect):
         connection.close()
     broker.stop()
     gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # that is what is tended
+@pytest.mark.parametrize("said", [b"", b"\x20\x03\x00\x00\x00"])
+def test_what_does_not_speak_mqtt_is_said_and_tried_again(connect, said):
+    """Whatever comes, before a connection or in it, ends no more than that connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+        one, ear = connect(MqttConfig(url=f"mqtt://127.0.0.1:{server.getsockname()[1]}"))
+        taken, _ = server.accept()
+        with taken:
+            taken.sendall(said)
+            if said:
+                ear.until("up")
+            taken.sendall(b"\x30\x03\x00\xff\xff\x90\x02\xff\xff" * 9)
+            deadline = time.monotonic() + 5
+            while one._network is not None and one._network.is_alive() and not one.trouble:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            one.tend()
+            again, _ = server.accept()
+            again.close()
+            assert one.trouble
+            assert ear.told == (["up", "down"] if said else [])
 
 
 def test_who_dies_is_offline(broker, connect):

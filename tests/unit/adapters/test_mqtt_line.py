@@ -7,8 +7,8 @@ import threading
 import time
 
 import msgspec
-import paho.mqtt.properties as properties
 import pytest
+from paho.mqtt import properties
 
 from hotloop.adapters.mqtt import RELEASE_BYTES_MAX, Said
 from hotloop.adapters.mqtt_line import MqttLine

@@ -59,8 +59,8 @@ class Line:
         self.thread = threading.Thread(target=self.follow)
 
     def follow(self):
-        for model in self.hub.follow("line-1", 0):
-            self.given.append(model.version)
+        for one in self.hub.follow("line-1", 0):
+            self.given.append(one.version)
 
     def start(self, *, there=True):
         if there:
