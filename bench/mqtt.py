@@ -85,6 +85,7 @@ class Nowhere:
     """No hub."""
 
     def send(self, *_: object) -> None:
+        """It is away."""
         raise HubUnreachableError("there is none")
 
     put_blobs = follow = follow_signed = acknowledge = get_blob = send

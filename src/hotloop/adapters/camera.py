@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -230,12 +231,11 @@ class Camera:
 
 def library() -> ModuleType:
     """OpenCV. ConfigError if it is not installed."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it would say is said here, once
     try:
-        cv2 = importlib.import_module("cv2")
+        return importlib.import_module("cv2")
     except ImportError as error:
         raise ConfigError('sense.camera needs OpenCV: pip install "hotloop[camera]"') from error
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it would say is said here, once
-    return cv2
 
 
 def is_file(camera: str) -> bool:
