@@ -270,7 +270,7 @@ class Connection:
             self._troubled(f"the broker at {self.address} does not let this client read its topics: {failed[0]}")
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
-        kind = str(getattr(message.properties, "ContentType", "application/octet-stream"))
+        kind = str(getattr(message.properties, "ContentType", "application/octet-stream"))[:200]
         number = message.mid if message.qos else 0
         kept, again = bool(message.retain), bool(message.dup)
         self._ear.came(Said(message.topic, bytes(message.payload), kind, kept, again, number))

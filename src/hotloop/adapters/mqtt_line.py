@@ -84,7 +84,7 @@ class MqttLine:
         self._under_way = self._published = self._verdicts = self._refused = 0
         self._closing = False
         bytes_max = max(self._payload_bytes_max, RELEASE_BYTES_MAX, _FEEDBACK_BYTES_MAX) + HEADER_BYTES_MAX
-        name = f"{config.mqtt.topic}-{place.site}-{place.line}".replace("/", "-")
+        name = f"line:{config.mqtt.topic}:{place.site}:{place.line}"
         who = Identity(name, self._topics.here("state"), bytes_max, _SESSION_S)
         self._connection = Connection(config.mqtt, who, self)
         self.address = str(self._connection.address)
@@ -192,15 +192,17 @@ class MqttLine:
         self._releases.arrived(way, release)
 
     def _bound_inbox(self) -> None:
-        """Verdicts are bounded by what the broker sends unacknowledged; of payloads the newest count."""
-        payloads = [said for said in self._inbox if not said.number]
-        verdicts = len(self._inbox) - len(payloads)
+        """Of payloads the newest few count. Verdicts are bounded by what a broker sends unacknowledged; those that
+        nobody waits for, and a broker that does not keep to that, are bounded here.
+        """
+        payloads = [said for said in self._inbox if said.topic == self._topics.here("payload")]
         if len(payloads) > _PAYLOADS_MAX:
             self._inbox.remove(payloads[0])
             self._answers.drop("payload", "the line is too slow")
-        if verdicts > 2 * UNACKNOWLEDGED_MAX:  # a broker that does not keep to the number: it sends them again
-            self._inbox.pop()
-            self._answers.drop("feedback", "the broker sends too many at once")
+        verdicts = [said for said in self._inbox if said.topic != self._topics.here("payload")]
+        if len(verdicts) > 2 * UNACKNOWLEDGED_MAX:
+            self._inbox.remove(next((said for said in reversed(verdicts) if not said.number), verdicts[-1]))
+            self._answers.drop("feedback", "too many at once")
 
     # threads of its own
 
@@ -240,13 +242,18 @@ class MqttLine:
                 said = self._inbox.popleft()
             kind = said.topic.rpartition("/")[2]
             try:
-                if kind == "feedback":
-                    self._verdict(said)
-                else:
-                    self._predict(said)
+                self._take(kind, said)
             except HotloopError as error:
                 self._refuse(kind, said, error)
             self._connection.taken(said)
+
+    def _take(self, kind: str, said: Said) -> None:
+        if said.kept:
+            raise InputError("it was kept by the broker and would come again and again: publish it without retain")
+        if kind == "feedback":
+            self._verdict(said)
+        else:
+            self._predict(said)
 
     def _verdict(self, said: Said) -> None:
         """Put a verdict into the spool. One that the broker sends again, because an acknowledgement was lost, is known:

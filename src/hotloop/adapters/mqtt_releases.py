@@ -53,8 +53,8 @@ class MqttReleases:
     def __init__(self, config: LoopConfig) -> None:
         """ConfigError if the broker's settings cannot be used."""
         self._topics = Topics(config.mqtt.topic)
-        name = f"{config.mqtt.topic}-hub".replace("/", "-")
-        self._connection = Connection(config.mqtt, Identity(name, self._topics.hub, RELEASE_BYTES_MAX), self)
+        who = Identity(f"hub:{config.mqtt.topic}", self._topics.hub, RELEASE_BYTES_MAX)
+        self._connection = Connection(config.mqtt, who, self)
         self._changed = threading.Condition()
         self._want: dict[str, Offer] = {}
         self._there: dict[str, int] = {}

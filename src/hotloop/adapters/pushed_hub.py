@@ -1,7 +1,8 @@
 """Releases by a broker while it is there, else by the hub's own stream: they are checked alike.
 
 The broker is not trusted. What it gives may be forged, older, or nothing at all: a release counts once it is in order,
-and one that is not lets the line listen to the hub's stream too, until the broker gives a true one again.
+and one that is not lets the line listen to the hub's stream too, until the broker gives a true one again. Every few
+minutes it looks at the stream in any case: nobody can hold a line back for longer.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ Way: TypeAlias = Literal["settled", "line", "stream"]
 _GRACE_S: Final = 1.0  # that the broker has at the start before the stream is opened
 _GATHER_S: Final = 0.05  # after subscribing: what is kept on two topics comes as two messages, and is one step
 _RETRY_S: Final = 0.5
+_PEEK_S: Final = 300.0  # so often the stream is looked at although the broker is there: it may hold something back ...
+_PEEK_FOR_S: Final = 2.0  # ... for so long
 
 
 class Releases:
@@ -36,11 +39,12 @@ class Releases:
     def __init__(self, client: HubClient, line: str) -> None:
         """`client` opens the hub's stream for `line` while the broker is away."""
         self._client, self._line = client, line
-        self._came = threading.Condition()
+        self._came = threading.Condition()  # its lock may be taken again by who has it
         self._newest: dict[Way, SignedRelease] = {}
-        self._there = self._doubted = self._closed = False
+        self._there = self._doubted = self._peeking = self._closed = False
         self._quiet = threading.Event()  # the stream is not wanted
         self._after = 0
+        self._by: Way | None = None  # the way of what was given last
         self._gather_s = 0.0
         self._failed: HotloopError | None = None
         self.taken: Counter[str] = Counter()  # releases that were believed, by the way they came
@@ -86,30 +90,29 @@ class Releases:
                 if self._failed is not None:
                     failed, self._failed = self._failed, None
                     raise failed
-                found = max(self._newest.values(), key=lambda release: release.version, default=None)
+                way, found = max(self._newest.items(), key=lambda one: one[1].version, default=(None, None))
                 wait_s = self._gather_s - time.monotonic()
                 if found is not None and found.version > after and wait_s <= 0:
+                    self._by = way
                     return found
                 self._came.wait(wait_s if wait_s > 0 else None)
             return None
 
     def took(self, release: SignedRelease) -> None:
-        """It was believed."""
+        """What `next` gave last was believed."""
         with self._came:
-            way = self._way_of(release)
+            streamed = self._by == "stream"
             self._after = max(self._after, release.version)
-            self.taken["stream" if way == "stream" else "mqtt"] += 1
-            if way != "stream":
-                self._doubted = False
-                self._decide()
+            self.taken["stream" if streamed else "mqtt"] += 1
+            self._doubted = streamed and (self._doubted or self._peeking)  # the broker had not given it
+            self._decide()
 
     def refuse(self, release: SignedRelease) -> None:
         """It was not: it must hide no other."""
         with self._came:
-            way = self._way_of(release)
-            if way is not None:
-                del self._newest[way]
-            if way != "stream":
+            if self._by is not None and self._newest.get(self._by) is release:
+                del self._newest[self._by]
+            if self._by != "stream":
                 self._doubted = True
                 self._decide()
 
@@ -120,16 +123,18 @@ class Releases:
             self._quiet.set()
             self._came.notify_all()
 
-    def _way_of(self, release: SignedRelease) -> Way | None:
-        return next((way for way, newest in self._newest.items() if newest is release), None)
-
     def _decide(self) -> None:
         """Listen to the stream, or not."""
-        if self._there and not self._doubted:
+        if self._there and not self._doubted and not self._peeking:
             self._quiet.set()
         elif not self._closed:
             self._quiet.clear()
         self._came.notify_all()
+
+    def _peek(self, *, now: bool) -> None:
+        with self._came:
+            self._peeking = now
+            self._decide()
 
     def _read_stream(self) -> None:
         """Follow the hub's stream whenever it is wanted, until closed."""
@@ -137,7 +142,11 @@ class Releases:
             self._came.wait_for(lambda: self._there or self._closed, _GRACE_S)
         while True:
             with self._came:
-                self._came.wait_for(lambda: self._closed or not self._quiet.is_set())
+                if not self._came.wait_for(lambda: self._closed or not self._quiet.is_set(), _PEEK_S):
+                    self._peek(now=True)
+                    timer = threading.Timer(_PEEK_FOR_S, self._peek, kwargs={"now": False})
+                    timer.daemon = True
+                    timer.start()
                 if self._closed:
                     return
                 after = self._after

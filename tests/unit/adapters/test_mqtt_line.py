@@ -222,15 +222,32 @@ def test_payloads_build_no_queue(line):
     assert line.side.state().dropped == {"payload: the line is too slow": 5}
 
 
-def test_a_broker_that_floods_is_bounded(line):
-    """Whatever it was asked for: what is too much is not acknowledged, and comes again."""
-    go = threading.Event()
-    line.agent.say = lambda _: go.wait(5)
-    for number in range(1, 201):
+def test_a_flood_of_verdicts_is_bounded(line):
+    """Those that nobody waits for go first; else those that the broker should not have sent yet: they come again."""
+    go, taken = threading.Event(), []
+    line.agent.say = lambda said: (go.wait(5), taken.append(said.at))
+    for number in range(1, 41):
         line.side.came(Said(f"{HERE}/feedback", word(at=float(number)), number=number))
-    assert len(line.side._inbox) <= 128
+    for number in range(41, 201):
+        line.side.came(Said(f"{HERE}/feedback", word(at=float(number))))
+    for number in range(201, 211):
+        line.side.came(Said(f"{HERE}/feedback", word(at=float(number)), number=number))
+    assert len(line.side._inbox) == 128
     go.set()
-    line.until(lambda state: state.verdicts + sum(state.dropped.values()) == 200)
+    line.until(lambda state: state.verdicts + sum(state.dropped.values()) == 210)
+    assert set(taken) >= {float(number) for number in (*range(1, 41), *range(201, 211))}
+    assert list(line.side.state().dropped) == ["feedback: too many at once"]
+
+
+def test_what_the_broker_keeps_is_no_verdict_and_no_payload(broker, station, lines):
+    """It would be given again with each connection."""
+    station.keep(f"{HERE}/feedback", word())
+    station.keep(f"{HERE}/payload", b"[1.0, 2.0]")
+    line = lines(broker.url).start()
+    told = station.json(f"{HERE}/refused", 2)
+    assert {one["of"] for one in told} == {"feedback", "payload"}
+    assert {"without retain" in one["detail"] for one in told} == {True}
+    assert (line.verdicts(), line.side.state().verdicts) == ([], 0)
 
 
 def test_a_broker_that_is_away_makes_no_prediction_wait(broker, station, lines, monkeypatch):

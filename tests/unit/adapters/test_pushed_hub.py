@@ -197,3 +197,22 @@ def test_closing_ends_the_waiting(line):
     assert not line.thread.is_alive()
     line.releases.reachable(now=False)
     assert line.releases._quiet.is_set(), "no stream is opened any more"
+
+
+def test_a_broker_that_holds_releases_back_is_found_out(who, line, monkeypatch):
+    """The stream is looked at now and then; what it has and the broker had not is taken, and it is followed on."""
+    monkeypatch.setattr(pushed_hub, "_PEEK_S", 0.05)
+    monkeypatch.setattr(pushed_hub, "_PEEK_FOR_S", 0.05)
+    line.start()
+    line.client.give(who.true())
+    line.until(lambda: line.given == [1])
+    time.sleep(0.2)
+    line.client.give(who.true())
+    line.until(lambda: line.given == [1, 2])
+    assert line.releases._doubted
+    streams = line.client.streams
+    time.sleep(0.2)
+    assert line.client.streams == streams, "it stays open"
+    line.releases.arrived("settled", who.true())
+    line.until(lambda: line.given == [1, 2, 3])
+    line.until(lambda: not line.releases._doubted)
