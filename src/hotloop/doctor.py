@@ -53,8 +53,8 @@ def examine(path: Path | None) -> Iterator[Finding]:
         yield Finding("bad", str(path), str(error), "correct it, or write a new one: hotloop init")
         return
     yield Finding("good", str(path), f"loop {config.name}, vertical {config.vertical}, site {config.site}")
-    checks: list[Callable[[LoopConfig], Finding]] = [_folder, _space, _sync, _port, _watched, _camera, _broker, _vertical]
-    for check in checks:
+    checks: list[Callable[[LoopConfig], Finding]] = [_folder, _space, _sync, _port, _watched, _camera, _broker]
+    for check in [*checks, _vertical]:
         yield check(config)
 
 

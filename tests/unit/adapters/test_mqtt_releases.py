@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import threading
 import time
 
+import msgspec
 import pytest
 
 from hotloop.adapters import mqtt_releases
 from hotloop.adapters.mqtt import RELEASE_BYTES_MAX, Topics
+from hotloop.adapters.mqtt_line import MqttLine
 from hotloop.adapters.mqtt_releases import MqttReleases, step, wanted
+from hotloop.adapters.pushed_hub import PushedHub, Releases
+from hotloop.adapters.release_check import ReleaseCheck
+from hotloop.agent import Agent, Place
 from hotloop.config import LoopConfig, MqttConfig, RolloutConfig
 from hotloop.fleet import Fleet
 from hotloop.hub.stream import Broadcast
 from hotloop.store.channel import LocalChannel
+from hotloop.store.clock import SystemClock
+from hotloop.store.signing import first_root
 from hotloop.testing.clock import SimulatedClock
+from hotloop.testing.faulty import Faulty, bundle
 from hotloop.testing.mosquitto import Mosquitto
-from hotloop.types import Declined, LineReport, Live, Model, Release
+from hotloop.testing.release_attacks import BUNDLE, Attacker
+from hotloop.types import Declined, LineReport, Live, Model, Release, digest
 
 SETTLED, STATE, ONE, TWO = (f"hotloop/releases/{what}" for what in ("settled", "state", "line/line-1", "line/line-2"))
 TOPICS = Topics("hotloop")
@@ -259,6 +269,59 @@ def test_canary_lines_alone_get_a_new_backbone_until_it_is_for_all(watched, brok
     watched.release(4, "new")
     kept(stations, broker, settled=b"release 4", state=b"online")
     assert watched.framings == 4, "each was signed once, for broker and stream"
+
+
+class Follower:
+    """A line that follows at the broker alone: real check, real topics, no stream."""
+
+    def __init__(self, who, name, url, folder):
+        self.given, self.told = [], []
+        self.releases = Releases(None, name)  # no client: a stream would fail the test
+        agent = Agent(Place("site-1", name), Faulty(bundle()), None, SystemClock())
+        self.side = MqttLine(LoopConfig(mqtt=MqttConfig(url=url)), agent, self.releases)
+        check = ReleaseCheck(folder / name, first_root(who.folder / "hub"), who.file)
+        self.hub = PushedHub(None, check, self.releases)
+        self.hub.refused = lambda version, reason: self.told.append((version, reason))
+        self.thread = threading.Thread(target=self.follow)
+        self.thread.start()
+        self.side.start()
+
+    def follow(self):
+        for model in self.hub.follow("", 0):
+            self.given.append(model.version)
+
+    def close(self):
+        self.side.close()
+        self.releases.close()
+        self.thread.join(5)
+
+
+def test_lines_install_what_they_may_and_nothing_else(watched, broker, stations, tmp_path):
+    """Signed, by the broker alone: the canary goes first, the other when it is for all; who was away takes one step."""
+    who = Attacker(tmp_path, random.Random(0))
+    watched.broadcast._framed = lambda model: b"id: 1\nevent: release\ndata: %b\n\n" % msgspec.json.encode(
+        who.hub.sign(model)
+    )
+    lines = {name: Follower(who, name, broker.url, tmp_path) for name in ("line-1", "line-2")}
+    try:
+        for line in lines:
+            watched.fleet.heard(LineReport(line=line, site="s", version=0))
+        watched.release(1, digest(BUNDLE))
+        until(lambda: all(line.given == [1] for line in lines.values()))
+        watched.release(2, "f" * 64)
+        (first,) = watched.fleet.trying()
+        canary, other = lines[first], next(line for name, line in lines.items() if name != first)
+        until(lambda: canary.given == [1, 2])
+        time.sleep(0.1)
+        assert other.given == [1]
+        watched.fleet.acknowledged(Live(line=first, version=2))
+        until(lambda: other.given == [1, 2])
+        lines["late"] = Follower(who, "late", broker.url, tmp_path)
+        until(lambda: lines["late"].given == [2])
+        assert [line.told for line in lines.values()] == [[], [], []]
+    finally:
+        for line in lines.values():
+            line.close()
 
 
 def test_the_fleet_says_who_tries_what(watched):
