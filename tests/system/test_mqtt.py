@@ -142,6 +142,7 @@ def test_answers_verdicts_and_releases_go_by_the_broker(plant):
     station = plant.station
     plant.until(lambda: station.heard[f"{HERE}/state"] == [b"online"])
     plant.until(lambda: station.heard["plant/bearings/releases/state"][-1:] == [b"online"])
+    plant.broker.heeds("line:plant/bearings:site-1:line-1")
     station.say(f"{HERE}/payload", b"[1.0, -1.0]")
     said = plant.until(lambda: station.json(f"{HERE}/answer"))[0]
     assert (said["outputs"][0]["label"], said["good"]) == ("ok", False)

@@ -218,7 +218,7 @@ class Camera:
                 capture = cv2.VideoCapture(int(camera))
             elif camera.startswith("gst:"):
                 capture = cv2.VideoCapture(camera.removeprefix("gst:"), cv2.CAP_GSTREAMER)
-            elif self._file:
+            elif self._file or camera.startswith("/dev/"):
                 capture = cv2.VideoCapture(camera)
             else:
                 capture = cv2.VideoCapture(camera, cv2.CAP_FFMPEG, patience)

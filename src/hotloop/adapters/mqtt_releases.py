@@ -62,6 +62,7 @@ class MqttReleases:
         self._failure = ""  # why it would not have it
         self._unable = ""  # why a release cannot be put there
         self._again_s = 0.0
+        self._speechless = False  # not even that can be put there
         self._closing = self._listening = False
         self._up_s = 0.0
         self._thread = threading.Thread(target=self._put_all, name="hub-mqtt", daemon=True)
@@ -87,7 +88,8 @@ class MqttReleases:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join(_ACKNOWLEDGED_S)
+        if self._thread.ident is not None:
+            self._thread.join(_ACKNOWLEDGED_S)
         self._connection.close()
 
     # the broker's thread
@@ -143,19 +145,21 @@ class MqttReleases:
             _log.warning("releases go out by the broker again")
         if not self._unable:
             return step({**self._want, self._topics.hub: _ONLINE}, self._there)
-        said = self._there.get(self._topics.hub) == _OFFLINE[0]
-        if not said:
-            return self._topics.hub, _OFFLINE
-        return step(self._want, self._there) if time.monotonic() >= self._again_s else None
+        waits = time.monotonic() < self._again_s
+        if self._there.get(self._topics.hub) != _OFFLINE[0]:
+            return None if waits and self._speechless else (self._topics.hub, _OFFLINE)
+        return None if waits else step(self._want, self._there)
 
     def _put_one(self, topic: str, offer: Offer) -> None:
         version, data = offer
+        connection = self._up_s
         why = "it is larger than a message may be" if len(data) > RELEASE_BYTES_MAX else self._given(topic, data)
         with self._changed:
-            if why is None:  # the connection broke: all is said again when it is there
+            if why is None or connection != self._up_s:  # it broke: all is said again when it is there
                 return
             if why:
                 self._cannot(f"{topic}: {why}")
+                self._speechless = topic == self._topics.hub
             elif data:
                 self._there[topic] = version
             else:

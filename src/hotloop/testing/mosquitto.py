@@ -98,6 +98,14 @@ class Mosquitto:
         """Its log so far."""
         return (self._folder / "mosquitto.log").read_text(errors="replace")
 
+    def heeds(self, client: str, times: int = 1) -> None:
+        """Wait until it has noted what a client asked for. ServiceError if it does not."""
+        ends_at = time.monotonic() + _UP_S_MAX
+        while self.said.count(f"Sending SUBACK to {client}\n") < times:
+            if time.monotonic() > ends_at:
+                raise ServiceError(f"{client} never asked for anything: {self.said[-500:]}")
+            time.sleep(0.005)
+
     def start(self) -> None:
         """Start, and wait until it answers. ServiceError if it does not."""
         libraries = ":".join(sorted({str(path.parent) for path in _OWN.rglob("*.so.*")}))

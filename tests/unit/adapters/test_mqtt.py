@@ -23,7 +23,6 @@ from hotloop.config import MqttConfig, parse
 from hotloop.errors import ConfigError, NotFoundError
 from hotloop.testing.mosquitto import Mosquitto
 
-
 _TAKEN = b"\x20\x03\x00\x00\x00"  # what a broker says to a client that it takes
 
 
@@ -180,7 +179,7 @@ def test_what_is_not_acknowledged_comes_again(broker, connect):
     ear.until("up")
     other.until("up")
     two.subscribe([("t/x", 1)])
-    time.sleep(0.1)
+    broker.heeds("two")
     one.publish("t/x", b"a")
     one.publish("t/x", b"b")
     other.until("came", 2)
@@ -215,7 +214,7 @@ def test_a_larger_message_than_it_takes_is_not_sent_to_a_client(broker, connect)
     ear.until("up")
     other.until("up")
     two.subscribe([("t/x", 0)])
-    time.sleep(0.1)
+    broker.heeds("two")
     one.publish("t/x", b"x" * 100_000)
     one.publish("t/x", b"small")
     other.until("came")
@@ -356,7 +355,7 @@ def test_who_dies_is_offline(broker, connect):
     watcher, ear = connect(config, "watcher")
     ear.until("up")
     watcher.subscribe([("t/+/state", 1)])
-    time.sleep(0.1)
+    broker.heeds("watcher")
     dying, other = connect(config, "dying")
     other.until("up")
     dying._client._sock.shutdown(2)

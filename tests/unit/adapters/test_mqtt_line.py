@@ -84,7 +84,7 @@ def lines():
 def line(broker, station, lines):
     found = lines(broker.url, payload_bytes_max=1000).start()
     station.until(f"{HERE}/state")
-    time.sleep(0.05)  # it has asked for its topics
+    broker.heeds("line:hotloop:site-1:line-1")
     return found
 
 
@@ -150,8 +150,7 @@ def test_no_broker_gives_the_sealed_truth(broker, station, lines):
     line = lines(broker.url).start()
     config = msgspec.structs.replace(line.side._config.trust, golden="line-1")
     line.side._config = msgspec.structs.replace(line.side._config, trust=config)
-    station.until(f"{HERE}/state")
-    time.sleep(0.05)
+    broker.heeds("line:hotloop:site-1:line-1")
     station.say(f"{HERE}/feedback", word(reviewer="line-1"))
     assert "sealed truth" in station.json(f"{HERE}/refused")[0]["detail"]
     assert line.verdicts() == []

@@ -169,6 +169,8 @@ def test_a_broker_that_will_not_have_a_release_is_passed_by(tmp_path, hubs):
     other.offer((1, b"x"), (1, b"x"), frozenset())
     until(lambda: "Not authorized" in other.trouble)
     assert other._connection.connected
+    time.sleep(0.5)
+    assert strict.said.count("Denied PUBLISH") <= 3, "it is not asked again at once"
     small.stop()
     strict.stop()
 
@@ -183,6 +185,11 @@ def test_a_broker_that_is_not_there_costs_the_hub_nothing(hubs):
     until(lambda: "cannot be reached" in hub.trouble)
     hub.close()
     assert time.monotonic() - began < 3.0
+
+
+def test_one_that_never_started_can_be_closed():
+    """The hub could not take its port."""
+    MqttReleases(LoopConfig(mqtt=MqttConfig(url="mqtt://127.0.0.1:9"))).close()
 
 
 def test_an_older_release_is_never_sent_behind_a_newer_one(hub, broker, stations):
