@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 RELEASE_BYTES_MAX: Final = 4 * 2**20  # of a release on a topic; some 30 kB is usual. A larger one goes by the stream
 HEADER_BYTES_MAX: Final = 64 * 2**10  # of a packet, besides what it carries
 UNACKNOWLEDGED_MAX: Final = 64  # messages that the broker may send before it has heard that one was taken
+BY_THE_STREAM: Final = b"stream"  # on a line's own topic: nothing here is for it, the hub's stream says what is
 _KEEP_ALIVE_S: Final = 10  # a broker that is silent for longer is asked, and given up after as long again
 _CONNECT_S: Final = 3.0
 PAUSE_S = 1.0  # the first before connecting again; each further one is twice as long

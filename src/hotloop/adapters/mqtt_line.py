@@ -20,6 +20,7 @@ from typing import Final
 import msgspec
 
 from hotloop.adapters.mqtt import (
+    BY_THE_STREAM,
     HEADER_BYTES_MAX,
     RELEASE_BYTES_MAX,
     UNACKNOWLEDGED_MAX,
@@ -148,7 +149,8 @@ class MqttLine:
         self._releases.gather()
         here = self._topics.here
         self._connection.publish(here("state"), b"online", keep=True)
-        releases = (self._topics.settled, self._topics.of_line(self._agent.place.line), self._topics.hub)
+        # In this order: what is for this line alone comes before what is for all.
+        releases = (self._topics.hub, self._topics.of_line(self._agent.place.line), self._topics.settled)
         own = [(here("feedback"), 1), (here("payload"), 0)]
         self._connection.subscribe([*((topic, 0) for topic in releases), *own])
 
@@ -164,7 +166,8 @@ class MqttLine:
         elif said.topic == topics.settled:
             self._release("settled", said)
         elif said.topic == topics.of_line(self._agent.place.line):
-            self._release("line", said)
+            self._releases.aside(now=said.data == BY_THE_STREAM)
+            self._release("line", Said(said.topic, b"") if said.data == BY_THE_STREAM else said)
         else:
             with self._more:
                 self._inbox.append(said)

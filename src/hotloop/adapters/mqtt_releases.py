@@ -1,7 +1,8 @@
 """The hub at a broker: it keeps there the release that each line may take, as its own stream carries it.
 
     {topic}/releases/settled        what every line may take
-    {topic}/releases/line/{line}    for the lines of a wave, while it is under way; emptied when it is over
+    {topic}/releases/line/{line}    for the lines of a wave, while it is under way; emptied when it is over. For a line
+                                    that is held "stream": it takes nothing from here, and asks the hub
     {topic}/releases/state          "online" while both are as the hub wants them
 
 Only the newest of each is ever under way: one message at a time, and what comes next is decided when the broker has
@@ -16,7 +17,7 @@ import time
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
-from hotloop.adapters.mqtt import RELEASE_BYTES_MAX, Connection, Identity, Said, Topics
+from hotloop.adapters.mqtt import BY_THE_STREAM, RELEASE_BYTES_MAX, Connection, Identity, Said, Topics
 from hotloop.config import LoopConfig
 
 Offer: TypeAlias = tuple[int, bytes]  # a version, and its signed release as JSON
@@ -25,15 +26,22 @@ Wanted: TypeAlias = Mapping[str, Offer]
 _ACKNOWLEDGED_S: Final = 10.0  # the broker has so long to say that it has a release
 _RETRY_S: Final = 5.0  # after it would not
 _LEFT_S: Final = 2.0  # after connecting: what an earlier hub left there has come by then
+_HELD: Final = -1  # in place of a version
 _ONLINE, _OFFLINE = (1, b"online"), (0, b"offline")
 _log = logging.getLogger(__name__)
 
 
-def wanted(topics: Topics, newest: Offer, settled: Offer, trying: frozenset[str]) -> dict[str, Offer]:
-    """What the broker should hold: the settled release, and the newest for the lines that try it."""
-    found = {topics.settled: settled} if settled[0] else {}
+def wanted(
+    topics: Topics, newest: Offer, settled: Offer, trying: frozenset[str], held: frozenset[str] = frozenset()
+) -> dict[str, Offer]:
+    """What the broker should hold, in the order in which it should get it: who is held first, before there is
+    something new; the settled release; the newest for the lines that try it.
+    """
+    found: dict[str, Offer] = {topics.of_line(line): (_HELD, BY_THE_STREAM) for line in sorted(held)}
+    if settled[0]:
+        found[topics.settled] = settled
     if newest[0] != settled[0]:
-        found |= {topics.of_line(line): newest for line in sorted(trying)}
+        found |= {topics.of_line(line): newest for line in sorted(trying - held)}
     return found
 
 
@@ -77,10 +85,14 @@ class MqttReleases:
         self._connection.start()
         self._thread.start()
 
-    def offer(self, newest: Offer, settled: Offer, trying: frozenset[str]) -> None:
-        """There is something newer, or for other lines. Never waits."""
+    def offer(
+        self, newest: Offer, settled: Offer, trying: frozenset[str], held: frozenset[str] = frozenset()
+    ) -> None:
+        """There is something newer, or for other lines: those that try the newest, those that take nothing. Never
+        waits.
+        """
         with self._changed:
-            self._want, self._again_s = wanted(self._topics, newest, settled, trying), 0.0
+            self._want, self._again_s = wanted(self._topics, newest, settled, trying, held), 0.0
             self._changed.notify_all()
 
     def close(self) -> None:

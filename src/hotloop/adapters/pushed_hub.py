@@ -41,7 +41,7 @@ class Releases:
         self._client, self._line = client, line
         self._came = threading.Condition()  # its lock may be taken again by who has it
         self._newest: dict[Way, SignedRelease] = {}
-        self._there = self._doubted = self._peeking = self._closed = False
+        self._there = self._doubted = self._peeking = self._aside = self._closed = False
         self._quiet = threading.Event()  # the stream is not wanted
         self._after = 0
         self._by: Way | None = None  # the way of what was given last
@@ -69,10 +69,16 @@ class Releases:
             self._there = now
             self._decide()
 
+    def aside(self, *, now: bool) -> None:
+        """Whether this line is to take nothing from the broker: the stream says what is for it."""
+        with self._came:
+            self._aside = now
+            self._decide()
+
     def gather(self) -> None:
         """What is kept at the broker is about to come: wait for all of it."""
         with self._came:
-            self._gather_s = time.monotonic() + _GATHER_S
+            self._gather_s, self._aside = time.monotonic() + _GATHER_S, False
 
     def doubt(self) -> None:
         """What came by the broker is not in order: listen to the stream as well."""
@@ -90,7 +96,7 @@ class Releases:
                 if self._failed is not None:
                     failed, self._failed = self._failed, None
                     raise failed
-                way, found = max(self._newest.items(), key=lambda one: one[1].version, default=(None, None))
+                way, found = self._best()
                 wait_s = self._gather_s - time.monotonic()
                 if found is not None and found.version > after and wait_s <= 0:
                     self._by = way
@@ -123,9 +129,14 @@ class Releases:
             self._quiet.set()
             self._came.notify_all()
 
+    def _best(self) -> tuple[Way, SignedRelease] | tuple[None, None]:
+        """The newest of all that may be taken."""
+        ways = [one for one in self._newest.items() if one[0] == "stream" or not self._aside]
+        return max(ways, key=lambda one: one[1].version) if ways else (None, None)
+
     def _decide(self) -> None:
         """Listen to the stream, or not."""
-        if self._there and not self._doubted and not self._peeking:
+        if self._there and not (self._doubted or self._peeking or self._aside):
             self._quiet.set()
         elif not self._closed:
             self._quiet.clear()

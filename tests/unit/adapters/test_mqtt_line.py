@@ -304,6 +304,11 @@ def test_what_is_no_release_is_refused_and_the_stream_followed(line, station):
     line.until(lambda _: "line" in line.releases._newest)
     station.say("hotloop/releases/line/line-1", b"")
     line.until(lambda _: "line" not in line.releases._newest)
+    station.say("hotloop/releases/line/line-1", b"stream")
+    line.until(lambda _: line.releases._aside)
+    station.say("hotloop/releases/line/line-1", b"")
+    line.until(lambda _: not line.releases._aside)
+    assert len(line.agent.refused) == 2
 
 
 def test_the_broker_is_the_way_only_while_the_hub_is_there(broker, line, station):

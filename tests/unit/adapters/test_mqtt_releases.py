@@ -47,6 +47,21 @@ def test_lines_that_try_a_release_have_it_on_a_topic_of_their_own():
     assert found == {SETTLED: (3, b"c"), ONE: (4, b"d"), TWO: (4, b"d")}
 
 
+def test_a_line_that_is_held_hears_it_before_there_is_something_new():
+    """And tries nothing."""
+    found = wanted(TOPICS, (4, b"d"), (3, b"c"), frozenset({"line-1", "line-2"}), frozenset({"line-1"}))
+    assert found == {ONE: (-1, b"stream"), SETTLED: (3, b"c"), TWO: (4, b"d")}
+    assert list(found) == [ONE, SETTLED, TWO]
+
+
+def test_a_hold_is_kept_and_ends(hub, broker, stations):
+    """As any other word for a single line."""
+    hub.offer((1, b"v1"), (1, b"v1"), frozenset(), frozenset({"line-1"}))
+    kept(stations, broker, settled=b"v1", line_1=b"stream", state=b"online")
+    hub.offer((2, b"v2"), (2, b"v2"), frozenset())
+    kept(stations, broker, settled=b"v2", state=b"online")
+
+
 def test_what_is_new_goes_first_and_what_is_over_is_emptied_last():
     """So no line is without a release in between."""
     want, there = {SETTLED: (5, b"e")}, {SETTLED: 3, ONE: 4, TWO: 4}

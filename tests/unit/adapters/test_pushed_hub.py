@@ -216,3 +216,21 @@ def test_a_broker_that_holds_releases_back_is_found_out(who, line, monkeypatch):
     line.releases.arrived("settled", who.true())
     line.until(lambda: line.given == [1, 2, 3])
     line.until(lambda: not line.releases._doubted)
+
+
+def test_a_line_that_is_held_takes_nothing_from_the_broker(who, line):
+    """The stream says what is for it; when it is let go, the broker does again."""
+    line.releases.aside(now=True)
+    line.start()
+    line.releases.arrived("settled", who.true())
+    line.until(lambda: line.client.streams == 1)
+    time.sleep(0.05)
+    assert line.given == []
+    line.client.give(who.true())
+    line.until(lambda: line.given == [2])
+    line.releases.arrived("settled", who.true())
+    time.sleep(0.05)
+    assert line.given == [2]
+    line.releases.aside(now=False)
+    line.until(lambda: line.given == [2, 3])
+    assert line.releases._quiet.is_set()
