@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,12 +21,25 @@ def data_dir() -> Path:
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    """A real broker, running; without mosquitto the test is skipped."""
-    try:
-        found = Mosquitto(tmp_path / "broker")
-    except NotFoundError as error:
-        pytest.skip(str(error))
+def brokers(tmp_path: Path) -> Iterator[Callable[..., Mosquitto]]:
+    """Makes real brokers, and ends them; without mosquitto the test is skipped."""
+    made: list[Mosquitto] = []
+
+    def make(*settings: str, **more: int) -> Mosquitto:
+        try:
+            made.append(Mosquitto(tmp_path / f"broker-{len(made)}", settings, **more))
+        except NotFoundError as error:
+            pytest.skip(str(error))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture
+def broker(brokers: Callable[..., Mosquitto]) -> Mosquitto:
+    """A real broker, running."""
+    found = brokers()
     found.start()
-    yield found
-    found.stop()
+    return found

@@ -20,8 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from hotloop.adapters.mqtt import Address, Connection, Identity, Outbox, Topics, address_of, library
 from hotloop.config import MqttConfig, parse
-from hotloop.errors import ConfigError, NotFoundError
-from hotloop.testing.mosquitto import Mosquitto
+from hotloop.errors import ConfigError
 
 _TAKEN = b"\x20\x03\x00\x00\x00"  # what a broker says to a client that it takes
 
@@ -190,12 +189,9 @@ def test_what_is_not_acknowledged_comes_again(broker, connect):
     assert [(said.data, said.again) for said in other.messages[2:]] == [(b"b", True)]
 
 
-def test_a_larger_message_than_the_broker_takes_is_not_sent(tmp_path, connect):
+def test_a_larger_message_than_the_broker_takes_is_not_sent(brokers, connect):
     """Else it would end the connection again and again."""
-    try:
-        broker = Mosquitto(tmp_path, packet_bytes_max=2000)
-    except NotFoundError as error:
-        pytest.skip(str(error))
+    broker = brokers(packet_bytes_max=2000)
     broker.start()
     one, ear = connect(MqttConfig(url=broker.url))
     ear.until("up")
@@ -203,7 +199,6 @@ def test_a_larger_message_than_the_broker_takes_is_not_sent(tmp_path, connect):
     assert one.publish("t/x", b"x" * 1000) is not None
     ear.until("put")
     assert ear.told.count("down") == 0
-    broker.stop()
 
 
 def test_a_larger_message_than_it_takes_is_not_sent_to_a_client(broker, connect):
@@ -243,18 +238,15 @@ def test_a_broker_that_is_away_is_said_once_and_found_again(broker, connect, cap
     ]  # fmt: skip
 
 
-def test_a_broker_that_knows_its_clients_refuses_others(tmp_path, connect):
+def test_a_broker_that_knows_its_clients_refuses_others(tmp_path, brokers, connect):
     """The reason is the broker's own; with the right password it is in."""
     (tmp_path / "word").write_text("secret")
     (tmp_path / "acl").write_text("user ann\ntopic readwrite t/#\n")
     # a password as mosquitto_passwd writes it (PBKDF2), made here
     (tmp_path / "users").write_text(f"ann:{_hashed('secret')}\n")
-    try:
-        broker = Mosquitto(tmp_path / "broker", [f"password_file {tmp_path}/users", f"acl_file {tmp_path}/acl"])
-    except NotFoundError as error:
-        pytest.skip(str(error))
-    text = (tmp_path / "broker/mosquitto.conf").read_text().replace("allow_anonymous true", "allow_anonymous false")
-    (tmp_path / "broker/mosquitto.conf").write_text(text)
+    broker = brokers(f"password_file {tmp_path}/users", f"acl_file {tmp_path}/acl")
+    settings = tmp_path / "broker-0/mosquitto.conf"
+    settings.write_text(settings.read_text().replace("allow_anonymous true", "allow_anonymous false"))
     broker.start()
     stranger, _ = connect(MqttConfig(url=broker.url))
     deadline = time.monotonic() + 5
@@ -266,7 +258,6 @@ def test_a_broker_that_knows_its_clients_refuses_others(tmp_path, connect):
     ann.publish("elsewhere", b"x")
     ear.until("put")
     assert ear.failures == ["Not authorized"]
-    broker.stop()
 
 
 def _hashed(password):
@@ -295,13 +286,10 @@ def _certificate(folder):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # paho leaves a refused socket open
-def test_a_broker_behind_tls_is_who_it_says(tmp_path, connect):
+def test_a_broker_behind_tls_is_who_it_says(tmp_path, brokers, connect):
     """With the one who vouches for it; without, it is not spoken to."""
     _certificate(tmp_path)
-    try:
-        broker = Mosquitto(tmp_path / "broker", [f"certfile {tmp_path}/cert.pem", f"keyfile {tmp_path}/key.pem"])
-    except NotFoundError as error:
-        pytest.skip(str(error))
+    broker = brokers(f"certfile {tmp_path}/cert.pem", f"keyfile {tmp_path}/key.pem")
     broker.start()
     url = broker.url.replace("mqtt://", "mqtts://")
     one, ear = connect(MqttConfig(url=url, ca_file=str(tmp_path / "cert.pem")))
@@ -315,7 +303,6 @@ def test_a_broker_behind_tls_is_who_it_says(tmp_path, connect):
     assert one.trouble == ""
     for connection in (one, two):
         connection.close()
-    broker.stop()
     gc.collect()
 
 

@@ -20,7 +20,6 @@ from hotloop.store.clock import SystemClock
 from hotloop.store.signing import SignedRelease
 from hotloop.store.spool import MemorySpool
 from hotloop.testing.faulty import Faulty, bundle
-from hotloop.testing.mosquitto import Mosquitto
 from hotloop.types import Event, Payload, digest
 
 HERE = "hotloop/site-1/line-1"
@@ -265,9 +264,9 @@ def test_a_broker_that_is_away_makes_no_prediction_wait(broker, station, lines, 
     line.until(lambda state: (state.connected, state.waiting, state.trouble) == (True, 0, ""))
 
 
-def test_an_answer_that_the_broker_does_not_take_is_counted(tmp_path, lines, broker):
+def test_an_answer_that_the_broker_does_not_take_is_counted(tmp_path, lines, brokers):
     """Too large for it, or not allowed: neither ends the connection."""
-    small = Mosquitto(tmp_path / "small", packet_bytes_max=900)
+    small = brokers(packet_bytes_max=900)
     small.start()
     line = lines(small.url).start()
     said = line.agent.sense(Payload(b"[1.0, 2.0]"))
@@ -275,16 +274,12 @@ def test_an_answer_that_the_broker_does_not_take_is_counted(tmp_path, lines, bro
     state = line.until(lambda state: state.dropped and state)
     assert state.dropped == {"answer: larger than the broker takes": 1}
     (tmp_path / "acl").write_text("topic read #\n")
-    strict = Mosquitto(tmp_path / "strict", [f"acl_file {tmp_path}/acl"])
+    strict = brokers(f"acl_file {tmp_path}/acl")
     strict.start()
     other = lines(strict.url).start()
     other.agent.sense(Payload(b"[1.0, 2.0]"))
     other.until(lambda state: state.dropped == {"answer: refused by the broker: Not authorized": 2})
     assert other.side.state().connected
-    for line_ in (line, other):
-        line_.side.close()
-    small.stop()
-    strict.stop()
 
 
 def test_what_is_no_release_is_refused_and_the_stream_followed(line, station):

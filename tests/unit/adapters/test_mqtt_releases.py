@@ -26,7 +26,6 @@ from hotloop.store.clock import SystemClock
 from hotloop.store.signing import first_root
 from hotloop.testing.clock import SimulatedClock
 from hotloop.testing.faulty import Faulty, bundle
-from hotloop.testing.mosquitto import Mosquitto
 from hotloop.testing.release_attacks import BUNDLE, Attacker
 from hotloop.types import Declined, LineReport, Live, Model, Release, digest
 
@@ -170,15 +169,15 @@ def test_a_release_that_does_not_fit_sends_the_lines_to_the_stream(hub, broker, 
     assert hub.trouble == ""
 
 
-def test_a_broker_that_will_not_have_a_release_is_passed_by(tmp_path, hubs):
+def test_a_broker_that_will_not_have_a_release_is_passed_by(tmp_path, hubs, brokers):
     """Smaller than ours, or not ours to write: said, and no reason to connect again and again."""
-    small = Mosquitto(tmp_path / "small", packet_bytes_max=500)
+    small = brokers(packet_bytes_max=500)
     small.start()
     hub = hubs(small.url)
     hub.offer((1, b"x" * 500), (1, b"x" * 500), frozenset())
     until(lambda: "larger than the broker takes" in hub.trouble)
     (tmp_path / "acl").write_text("topic read #\n")
-    strict = Mosquitto(tmp_path / "strict", [f"acl_file {tmp_path}/acl"])
+    strict = brokers(f"acl_file {tmp_path}/acl")
     strict.start()
     other = hubs(strict.url)
     other.offer((1, b"x"), (1, b"x"), frozenset())
@@ -186,8 +185,6 @@ def test_a_broker_that_will_not_have_a_release_is_passed_by(tmp_path, hubs):
     assert other._connection.connected
     time.sleep(0.5)
     assert strict.said.count("Denied PUBLISH") <= 3, "it is not asked again at once"
-    small.stop()
-    strict.stop()
 
 
 def test_a_broker_that_is_not_there_costs_the_hub_nothing(hubs):

@@ -9,7 +9,7 @@ import pytest
 
 from hotloop.errors import NotFoundError, ServiceError
 from hotloop.testing import mosquitto
-from hotloop.testing.mosquitto import Mosquitto, fetch, main, program
+from hotloop.testing.mosquitto import fetch, main, program
 
 
 @pytest.fixture
@@ -78,10 +78,14 @@ def test_where_it_is_is_said(nowhere, capsys):
     assert capsys.readouterr().out == f"{found}\n"
 
 
-def test_one_that_does_not_start_says_why(tmp_path, broker):
+def test_one_that_does_not_start_says_why(brokers):
     """In its own words."""
-    wrong = Mosquitto(tmp_path / "wrong", ["no_such_setting 1"])
     with pytest.raises(ServiceError, match="no_such_setting"):
-        wrong.start()
-    wrong.stop()
-    assert str(broker.port) in broker.url
+        brokers("no_such_setting 1").start()
+
+
+def test_a_client_that_never_asks_is_not_waited_for_for_ever(broker, monkeypatch):
+    """It is said who it was."""
+    monkeypatch.setattr(mosquitto, "_UP_S_MAX", 0.05)
+    with pytest.raises(ServiceError, match="nobody never asked"):
+        broker.heeds("nobody")
