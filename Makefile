@@ -40,6 +40,7 @@ $(VENV)/.test-ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[hub,train,test]"
+	$(BIN)/python -m hotloop.testing.mosquitto
 	touch $@ $(VENV)/.run-ready
 
 clean:

@@ -15,6 +15,7 @@ QUICK = (
     ["-m", "bench.verdict_to_live", "--seconds", "60"],
     ["-m", "bench.edge_live"],
     ["-m", "bench.fleet"],
+    ["-m", "bench.mqtt"],
     ["-m", "bench.verdict_to_live", "--seconds", "20", "--ramp", "139,200,300,400", "--out", "out/bench/ramp"],
 )
 WITH_DATA = (

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from hotloop.errors import NotFoundError
+from hotloop.testing.mosquitto import Mosquitto
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +18,28 @@ def data_dir() -> Path:
     if not os.environ.get("HOTLOOP_DATA"):
         pytest.skip("real data is needed: set HOTLOOP_DATA to the folder that holds it")
     return Path(os.environ["HOTLOOP_DATA"])
+
+
+@pytest.fixture
+def brokers(tmp_path: Path) -> Iterator[Callable[..., Mosquitto]]:
+    """Makes real brokers, and ends them; without mosquitto the test is skipped."""
+    made: list[Mosquitto] = []
+
+    def make(*settings: str, **more: int) -> Mosquitto:
+        try:
+            made.append(Mosquitto(tmp_path / f"broker-{len(made)}", settings, **more))
+        except NotFoundError as error:
+            pytest.skip(str(error))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture
+def broker(brokers: Callable[..., Mosquitto]) -> Mosquitto:
+    """A real broker, running."""
+    found = brokers()
+    found.start()
+    return found

@@ -103,6 +103,7 @@ class Agent:
         self.place = place
         self.predictor = Predictor(vertical, place.site)
         self.refused: deque[str] = deque(maxlen=_REFUSED_MAX)  # the last that the hub would not take, in its words
+        self.answered: Callable[[Prediction], None] | None = None  # told each answer; must not wait
         self.trouble = ""  # why the hub takes nothing, in its words; "" while it does
         self._hub = hub
         self._clock = clock
@@ -144,6 +145,8 @@ class Agent:
         observation = self.observation(payload, self._clock.now())
         prediction = self._predicted(observation, payload)
         self._spooled(prediction, payload if keep else None)
+        if self.answered is not None:
+            self.answered(prediction)
         return prediction
 
     def _predicted(self, observation: Observation, payload: Payload) -> Prediction:

@@ -19,6 +19,7 @@ Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 Positive = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Meta(ge=0.0)]
+Topic = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]{1,64}(/[A-Za-z0-9._-]{1,64}){0,7}\Z")]  # no wildcards, no "$"
 
 _NAME = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
@@ -128,6 +129,19 @@ class SenseConfig(Section, frozen=True):
     reference: str = ""  # one template for every image; "" looks for one beside the image
     poll_s: Annotated[float, Meta(ge=0.01)] = 0.2
     line: Name = "line-1"
+    camera: str = ""  # a number, a URL, a video file or "gst:PIPELINE"; "" is none. Needs the extra hotloop[camera]
+    camera_s: Seconds = 0.5  # least time between two pieces
+    camera_change: Share = 0.0  # of the pixels that must differ from the last piece; 0: each frame is one
+
+
+class MqttConfig(Section, frozen=True):
+    """`[mqtt]`: a broker between the lines, what stands beside them, and the hub. Needs the extra hotloop[mqtt]."""
+
+    url: str = ""  # mqtt://host:port, or mqtts:// with TLS; "" is none
+    topic: Topic = "hotloop"  # what all topics of this loop begin with
+    user: str = ""
+    password_file: str = ""
+    ca_file: str = ""  # who vouches for the broker's certificate; "": whom this machine trusts
 
 
 class HubConfig(Section, frozen=True):
@@ -194,6 +208,7 @@ class LoopConfig(Section, frozen=True):
     review: ReviewConfig = ReviewConfig()
     hub: HubConfig = HubConfig()
     edge: EdgeConfig = EdgeConfig()
+    mqtt: MqttConfig = MqttConfig()
     store: StoreConfig = StoreConfig()
     tables: dict[str, dict[str, Any]] = {}  # the verticals' own tables: the core does not read them
     base: str = ""  # the folder of loop.toml, from which relative paths are seen
@@ -256,6 +271,12 @@ def resolve(config: LoopConfig, base: Path) -> LoopConfig:
             config.sense,
             folder=path_from(base, config.sense.folder),
             reference=path_from(base, config.sense.reference),
+            camera=_camera_from(base, config.sense.camera),
+        ),
+        mqtt=msgspec.structs.replace(
+            config.mqtt,
+            password_file=path_from(base, config.mqtt.password_file),
+            ca_file=path_from(base, config.mqtt.ca_file),
         ),
         learn=msgspec.structs.replace(
             config.learn, federated=tuple(path_from(base, path) for path in config.learn.federated)
@@ -267,6 +288,11 @@ def resolve(config: LoopConfig, base: Path) -> LoopConfig:
 def path_from(base: str | Path, text: str) -> str:
     """`text` as an absolute path, seen from `base`; "" stays ""."""
     return str((Path(base) / text).resolve()) if text else ""
+
+
+def _camera_from(base: Path, text: str) -> str:
+    """A camera as it is, a video file as an absolute path."""
+    return text if text.isdecimal() or "://" in text or text.startswith("gst:") else path_from(base, text)
 
 
 def check_name(text: str, what: str) -> str:

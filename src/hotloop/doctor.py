@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import sys
 import tempfile
 import time
@@ -16,6 +17,8 @@ from typing import Literal
 import apsw
 import onnxruntime
 
+from hotloop.adapters.camera import Camera
+from hotloop.adapters.mqtt import address_of, library
 from hotloop.config import LoopConfig, load
 from hotloop.errors import HotloopError
 from hotloop.hub.server import take_port
@@ -50,8 +53,8 @@ def examine(path: Path | None) -> Iterator[Finding]:
         yield Finding("bad", str(path), str(error), "correct it, or write a new one: hotloop init")
         return
     yield Finding("good", str(path), f"loop {config.name}, vertical {config.vertical}, site {config.site}")
-    checks: list[Callable[[LoopConfig], Finding]] = [_folder, _space, _sync, _port, _watched, _vertical]
-    for check in checks:
+    checks: list[Callable[[LoopConfig], Finding]] = [_folder, _space, _sync, _port, _watched, _camera, _broker]
+    for check in [*checks, _vertical]:
         yield check(config)
 
 
@@ -143,6 +146,30 @@ def _watched(config: LoopConfig) -> Finding:
     if not Path(config.sense.folder).is_dir():
         return Finding("bad", "watched folder", f"{config.sense.folder} is not there", "make it, or set [sense] folder")
     return Finding("good", "watched folder", config.sense.folder)
+
+
+def _camera(config: LoopConfig) -> Finding:
+    if not config.sense.camera:
+        return Finding("good", "camera", "none")
+    try:
+        source = Camera(config.sense, lambda _: None).state().source
+    except HotloopError as error:
+        return Finding("bad", "camera", str(error), "correct [sense] camera")
+    return Finding("good", "camera", f"{source}, on a line's computer (hotloop edge)")
+
+
+def _broker(config: LoopConfig) -> Finding:
+    if not config.mqtt.url:
+        return Finding("good", "broker", "none")
+    try:
+        library("client")
+        address = address_of(config.mqtt)
+        socket.create_connection((address.host, address.port), 2.0).close()
+    except HotloopError as error:
+        return Finding("bad", "broker", str(error), "correct [mqtt]")
+    except OSError as error:
+        return Finding("warning", "broker", f"{config.mqtt.url}: {error}", "until it is there, lines follow the hub")
+    return Finding("good", "broker", f"{address} answers")
 
 
 def _vertical(config: LoopConfig) -> Finding:

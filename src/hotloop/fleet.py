@@ -146,6 +146,11 @@ class Fleet:
         with self._lock:
             return self._under_way() is None or (self._wave is not None and line in self._wave.lines)
 
+    def trying(self) -> frozenset[str]:
+        """The lines that may take the newest model while the others may not."""
+        with self._lock:
+            return frozenset() if self._under_way() is None or self._wave is None else self._wave.lines
+
     def settled(self) -> Model | None:
         """The newest model that every line may take."""
         with self._lock:

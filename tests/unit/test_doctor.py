@@ -37,7 +37,7 @@ def test_a_fit_machine_is_good_throughout(loop, monkeypatch):
     assert [finding.state for finding in findings] == ["good"] * len(findings)
     assert [finding.what for finding in findings] == [
         "Python", "SQLite", "ONNX Runtime", "clock", str(path), "store", "disk", "disk speed", "port",
-        "watched folder", "vectors",
+        "watched folder", "camera", "broker", "vectors",
     ]  # fmt: skip
 
 
@@ -145,3 +145,20 @@ def test_every_problem_comes_with_what_to_do(loop, monkeypatch):
     troubled = [finding for finding in examine(loop("[sense]\nfolder = 'in'")) if finding.state != "good"]
     assert len(troubled) >= 4
     assert all(finding.mend for finding in troubled)
+
+
+def test_a_camera_is_looked_at_as_far_as_that_goes_here(loop):
+    """A file that is not there is bad; whether a camera gives frames is seen at the line."""
+    assert found(loop("[sense]\ncamera = 'none.avi'"), "camera").state == "bad"
+    good = found(loop("[sense]\ncamera = 'rtsp://ann:secret@cam/1'"), "camera")
+    assert (good.state, "rtsp://cam/1" in good.found, "secret" in good.found) == ("good", True, False)
+
+
+def test_a_broker_is_called(loop):
+    """One that does not answer is a warning, for all goes on without it; an address that is none is bad."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert found(loop(f"[mqtt]\nurl = 'mqtt://127.0.0.1:{port}'"), "broker").state == "good"
+    away = found(loop(f"[mqtt]\nurl = 'mqtt://127.0.0.1:{port}'"), "broker")
+    assert (away.state, "follow the hub" in away.mend) == ("warning", True)
+    assert found(loop("[mqtt]\nurl = 'http://b'"), "broker").state == "bad"

@@ -9,6 +9,7 @@ from tuf.ngclient import Updater
 from hotloop.adapters.hub_client import HubClient
 from hotloop.adapters.release_check import ReleaseCheck
 from hotloop.errors import NotFoundError, UntrustedReleaseError
+from hotloop.store.signing import SignedRelease
 from hotloop.types import Event, LineReport, Live, Model
 
 Refused = Callable[[int, str], None]
@@ -41,12 +42,18 @@ class SignedHub:
     def follow(self, line: str, after: int) -> Iterator[Model]:
         """Each newer model whose release is in order; the others are told and passed over."""
         for release in self._client.follow_signed(line, after):
-            try:
-                self._proof = self._check.model(release)
-            except UntrustedReleaseError as error:
-                self.refused(release.version, str(error))
-                continue
-            yield self._proof[0]
+            model = self._believed(release)
+            if model is not None:
+                yield model
+
+    def _believed(self, release: SignedRelease) -> Model | None:
+        """The model of a release that is in order; else None, and it is told."""
+        try:
+            self._proof = self._check.model(release)
+        except UntrustedReleaseError as error:
+            self.refused(release.version, str(error))
+            return None
+        return self._proof[0]
 
     def get_blob(self, digest: str) -> bytes:
         """A backbone's bytes, checked against the release that came last."""

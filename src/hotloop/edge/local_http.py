@@ -2,7 +2,8 @@
 
     POST /predict      the payload's bytes; answers the prediction as JSON at once
     POST /feedback     a verdict, as `POST /v1/feedback` of the hub takes it
-    GET  /healthz      version, spool, what was dropped or refused, and why the hub takes nothing if it does not
+    GET  /healthz      version, spool, what was dropped or refused, why the hub takes nothing if it does not, and how
+                       the camera and the broker are
 
 Loopback only: whoever may run programs on this device may use it, nobody else can reach it.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +20,8 @@ from typing import Any, Final
 
 import msgspec
 
+from hotloop.adapters.camera import CameraState
+from hotloop.adapters.mqtt_line import MqttState
 from hotloop.agent import Agent
 from hotloop.errors import HotloopError, InputError, PortInUseError
 from hotloop.types import Feedback, Payload
@@ -25,6 +29,13 @@ from hotloop.types import Feedback, Payload
 _JSON_BYTES_MAX: Final = 1 << 20
 _LINGER_S: Final = 1.0
 _LINGER_BYTES_MAX: Final = 32 << 20
+
+
+class Beside(msgspec.Struct, frozen=True):
+    """How the camera and the broker are; None where there is none."""
+
+    camera: CameraState | None = None
+    mqtt: MqttState | None = None
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -38,14 +49,19 @@ class Health(msgspec.Struct, frozen=True):
     dropped: dict[str, int]
     refused: list[str]
     trouble: str
+    camera: CameraState | None
+    mqtt: MqttState | None
 
 
 class LocalHttp:
     """The server, in threads of its own."""
 
-    def __init__(self, agent: Agent, port: int, payload_bytes_max: int) -> None:
-        """PortInUseError. Port 0: a free one."""
-        handler = type("Handler", (_Handler,), {"agent": agent, "payload_bytes_max": payload_bytes_max})
+    def __init__(
+        self, agent: Agent, port: int, payload_bytes_max: int, beside: Callable[[], Beside] = Beside
+    ) -> None:
+        """`beside` says how the camera and the broker are. PortInUseError. Port 0: a free one."""
+        own = {"agent": agent, "payload_bytes_max": payload_bytes_max, "beside": staticmethod(beside)}
+        handler = type("Handler", (_Handler,), own)
         try:
             self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         except OSError as error:
@@ -65,6 +81,7 @@ class LocalHttp:
 class _Handler(BaseHTTPRequestHandler):
     agent: Agent
     payload_bytes_max: int
+    beside: Callable[[], Beside]
     protocol_version = "HTTP/1.1"
     timeout = 30.0
 
@@ -73,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != "/healthz":
             self._fail(HTTPStatus.NOT_FOUND, "there are POST /predict, POST /feedback and GET /healthz")
             return
-        state = self.agent.state()
+        state, beside = self.agent.state(), self.beside()
         self._answer(
             Health(
                 self.agent.place.line,
@@ -84,6 +101,8 @@ class _Handler(BaseHTTPRequestHandler):
                 state.dropped,
                 list(self.agent.refused),
                 self.agent.trouble,
+                beside.camera,
+                beside.mqtt,
             )
         )
 

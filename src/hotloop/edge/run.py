@@ -10,21 +10,26 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
+from hotloop.adapters.camera import Camera
 from hotloop.adapters.folder import WatchedFolder
 from hotloop.adapters.hub_client import HubClient
+from hotloop.adapters.mqtt_line import MqttLine
+from hotloop.adapters.pushed_hub import PushedHub, Releases
 from hotloop.adapters.release_check import ReleaseCheck
 from hotloop.adapters.signed_hub import SignedHub
 from hotloop.agent import Agent, Place
 from hotloop.config import LoopConfig
 from hotloop.edge.device import Device
-from hotloop.edge.local_http import LocalHttp
+from hotloop.edge.local_http import Beside, LocalHttp
 from hotloop.errors import AccessError, ConfigError, HotloopError
 from hotloop.loading import load_vertical
 from hotloop.store.clock import SystemClock
 from hotloop.store.signing import FIRST_ROOT
 from hotloop.store.slots import Slots
 from hotloop.store.spool import DiskSpool
-from hotloop.types import Payload, Prediction, digest
+from hotloop.types import LineReport, Payload, Prediction, digest
 
 _ROOT = "root.json"
 _OWN = "token"  # the file that holds this device's token
@@ -39,6 +44,29 @@ class Post:
     line: str
     token: str
     folder: Path
+
+
+@dataclass
+class Stand:
+    """What stands beside an agent, if it does."""
+
+    camera: Camera | None = None
+    broker: MqttLine | None = None
+
+    def beside(self) -> Beside:
+        """How it is."""
+        camera, broker = self.camera, self.broker
+        return Beside(None if camera is None else camera.state(), None if broker is None else broker.state())
+
+    def reported(self, said: LineReport) -> LineReport:
+        """What a line says of itself, and of what stands beside it."""
+        found = self.beside()
+        trouble, dropped = said.trouble, said.dropped
+        if found.mqtt is not None:
+            trouble, dropped = trouble or found.mqtt.trouble, {**dropped, **found.mqtt.dropped}
+        if found.camera is not None and found.camera.trouble:
+            trouble = trouble or f"camera: {found.camera.trouble}"
+        return msgspec.structs.replace(said, trouble=trouble, dropped=dropped)
 
 
 def trusted_root(post: Post, client: HubClient) -> bytes:
@@ -99,26 +127,43 @@ def run(config: LoopConfig, post: Post, stop: threading.Event, said: Callable[[s
     with ExitStack() as stack:
         client = stack.enter_context(closing(HubClient(post.hub, post.token)))
         check = ReleaseCheck(post.folder / "releases", _root(post, client, stop), client.release_file)
-        hub = SignedHub(client, check)
+        releases = Releases(client, post.line)
+        hub = PushedHub(client, check, releases) if config.mqtt.url else SignedHub(client, check)
         spool = stack.enter_context(closing(DiskSpool(post.folder / "spool.sqlite", config.edge, clock)))
         slots = stack.enter_context(closing(Slots(post.folder / "slots.sqlite")))
         device = Device(config, slots, clock)
         agent = Agent(Place(config.site, post.line), load_vertical(config), hub, clock, spool, device)
         hub.refused = agent.distrust
+        stand = Stand(broker=MqttLine(config, agent, releases) if config.mqtt.url else None)
         agent.start()
         stack.callback(agent.close, 2.0)
-        reporter = threading.Thread(target=_report, args=(config, agent, device, hub, stop), daemon=True)
-        reporter.start()
-        said(_sensors(config, post, agent, stack, stop))
+        if stand.broker is not None:
+            _at_broker(agent, stand.broker, releases, stack)
+        places = _sensors(config, post, agent, stand, stack, stop)
+
+        def report() -> None:
+            hub.report(stand.reported(agent.report(device.latency_ms)))
+
+        threading.Thread(target=_report, args=(report, config.edge.report_s, stop), daemon=True).start()
+        said(places)
         stop.wait()
 
 
-def _report(config: LoopConfig, agent: Agent, device: Device, hub: SignedHub, stop: threading.Event) -> None:
+def _at_broker(agent: Agent, broker: MqttLine, releases: Releases, stack: ExitStack) -> None:
+    """Publish what the agent answers, and follow releases there."""
+    agent.answered = broker.answered
+    releases.start()
+    stack.callback(releases.close)
+    broker.start()
+    stack.callback(broker.close)
+
+
+def _report(report: Callable[[], None], every_s: float, stop: threading.Event) -> None:
     """Say how the line is, every few seconds; a hub that is away hears it later."""
     while True:
         with suppress(HotloopError):
-            hub.report(agent.report(device.latency_ms))
-        if stop.wait(config.edge.report_s):
+            report()
+        if stop.wait(every_s):
             return
 
 
@@ -135,7 +180,9 @@ def _root(post: Post, client: HubClient, stop: threading.Event) -> bytes:
                 raise
 
 
-def _sensors(config: LoopConfig, post: Post, agent: Agent, stack: ExitStack, stop: threading.Event) -> str:
+def _sensors(
+    config: LoopConfig, post: Post, agent: Agent, stand: Stand, stack: ExitStack, stop: threading.Event
+) -> str:
     """Start what senses; in words."""
 
     def observe(payload: Payload, _line: str) -> Prediction:
@@ -148,11 +195,20 @@ def _sensors(config: LoopConfig, post: Post, agent: Agent, stack: ExitStack, sto
         thread.start()
         stack.callback(thread.join, 2.0)
         places.append(f"watching {config.sense.folder}")
+    if config.sense.camera:
+        stand.camera = Camera(config.sense, agent.sense)
+        looking = threading.Thread(target=stand.camera.run, args=(stop,), daemon=True)
+        looking.start()
+        stack.callback(looking.join, 2.0)
+        places.append(f"camera {stand.camera.state().source}")
+    if stand.broker is not None:
+        places.append(f"broker {stand.broker.address}")
     if config.edge.port:
-        server = LocalHttp(agent, config.edge.port, config.edge.payload_bytes_max)
+        server = LocalHttp(agent, config.edge.port, config.edge.payload_bytes_max, stand.beside)
         stack.callback(server.close)
         places.append(f"POST {server.url}/predict")
-    return f"line {post.line} answers: {'; '.join(places) or 'no sensor is set ([sense] folder, [edge] port)'}"
+    none = "no sensor is set ([sense] folder or camera, [edge] port, [mqtt] url)"
+    return f"line {post.line} answers: {'; '.join(places) or none}"
 
 
 def _watch(watched: WatchedFolder, poll_s: float, stop: threading.Event) -> None:

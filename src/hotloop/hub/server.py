@@ -14,6 +14,7 @@ from pathlib import Path
 
 import uvicorn
 
+from hotloop.adapters.mqtt_releases import MqttReleases
 from hotloop.config import HubConfig, LoopConfig
 from hotloop.errors import ConfigError, HotloopError, PortInUseError, ServiceError
 from hotloop.hub.app import HubApp
@@ -74,7 +75,9 @@ def address(taken: socket.socket) -> str:
 class _Server(uvicorn.Server):
     """uvicorn, but it ends the streams before it waits for them, and leaves signals to `serve`."""
 
-    def __init__(self, app: HubApp, url: str, ready: Callable[[str], None] | None) -> None:
+    def __init__(
+        self, app: HubApp, url: str, ready: Callable[[str], None] | None, broker: MqttReleases | None = None
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -91,7 +94,7 @@ class _Server(uvicorn.Server):
                 h11_max_incomplete_event_size=_HEADERS_BYTES_MAX,
             )
         )
-        self.app, self._url, self._ready = app, url, ready
+        self.app, self._url, self._ready, self._broker = app, url, ready, broker
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -112,12 +115,18 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then tell the address."""
         await super().startup(sockets)
+        if self._broker is not None and not self.should_exit:
+            self._broker.start()
+            self.app.signed.tap(self._broker.offer)
         if self._ready is not None and not self.should_exit:
             self._ready(self._url)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the streams, then wait for the requests under way."""
         self.app.broadcast.close()
+        self.app.signed.close()
+        if self._broker is not None:
+            await asyncio.to_thread(self._broker.close)
         await super().shutdown(sockets)
 
 
@@ -150,9 +159,10 @@ def running(served: Served, config: LoopConfig) -> Iterator[str]:
 def _prepare(served: Served, config: LoopConfig, ready: Callable[[str], None] | None) -> tuple[_Server, socket.socket]:
     """The application and its socket."""
     keyring = Keyring.of(open_credentials(Path(config.store.folder)), served.devices)
+    broker = MqttReleases(config) if config.mqtt.url else None
     taken = take_port(config.hub)
     try:
-        return _Server(HubApp(served, keyring), address(taken), ready), taken
+        return _Server(HubApp(served, keyring), address(taken), ready, broker), taken
     except HotloopError:
         taken.close()
         raise

@@ -23,6 +23,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _Offer: TypeAlias = tuple[int, bytes]  # a version, and its event
+Tap: TypeAlias = Callable[[_Offer, _Offer, frozenset[str]], None]  # newest, settled, the lines that try the newest
 
 KEEP_ALIVE = b": the hub lives\n\n"
 _WATCH_S = 1.0  # how long the watcher waits at once
@@ -33,6 +34,12 @@ _log = logging.getLogger(__name__)
 def frame(model: Model) -> bytes:
     """A model as one server-sent event."""
     return b"id: %d\nevent: model\ndata: %b\n\n" % (model.version, msgspec.json.encode(model))
+
+
+def carried(offer: _Offer) -> _Offer:
+    """An offer with what its event carries, without the event around it."""
+    version, event = offer
+    return version, event.partition(b"data: ")[2][:-2]
 
 
 class Listener:
@@ -71,6 +78,7 @@ class Broadcast:
         self._stop = threading.Event()
         self._newest: _Offer = (0, b"")
         self._settled: _Offer = (0, b"")  # what every line may take
+        self._tap: Tap | None = None
 
     def for_line(self, line: str) -> _Offer:
         """The newest version that a line may take, and its event."""
@@ -90,13 +98,22 @@ class Broadcast:
                 f"{self._streams_max} lines follow already (`hub.streams_max`): raise it, or add a hub",
                 retry_after_s=5.0,
             )
+        self._start()
+        listener = Listener()
+        self._listeners.add(listener)
+        return listener
+
+    def tap(self, told: Tap) -> None:
+        """Tell somebody in this process too, in the watcher's thread, from now on. They must not wait."""
+        self._tap = told
+        self._start()
+
+    def _start(self) -> None:
+        """Watch, if nobody does yet."""
         if self._watcher is None:
             loop = asyncio.get_running_loop()
             self._watcher = threading.Thread(target=self._watch, args=(loop,), name="hub-releases", daemon=True)
             self._watcher.start()
-        listener = Listener()
-        self._listeners.add(listener)
-        return listener
 
     def leave(self, listener: Listener) -> None:
         """A stream has ended."""
@@ -129,6 +146,9 @@ class Broadcast:
                 _log.warning("the channel cannot be followed, lines get no releases until it can: %s", error)
                 self._stop.wait(_WATCH_S)
                 continue
+            if self._tap is not None:
+                trying = frozenset() if self._fleet is None else self._fleet.trying()
+                self._tap(carried(newest), carried(settled), trying)
             try:
                 loop.call_soon_threadsafe(self._offer, newest, settled)
             except RuntimeError:  # the loop is closed: nobody listens any more

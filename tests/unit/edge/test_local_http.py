@@ -9,9 +9,11 @@ import httpx
 import msgspec
 import pytest
 
+from hotloop.adapters.camera import CameraState
+from hotloop.adapters.mqtt_line import MqttState
 from hotloop.agent import Agent, Place
 from hotloop.config import EdgeConfig
-from hotloop.edge.local_http import LocalHttp
+from hotloop.edge.local_http import Beside, LocalHttp
 from hotloop.errors import DiskFullError, HubUnreachableError, PortInUseError
 from hotloop.feedback import verdict
 from hotloop.store.spool import MemorySpool
@@ -125,3 +127,20 @@ def test_only_this_device_can_reach_it(agent):
     server = LocalHttp(agent, 0, 1000)
     assert server._server.server_address[0] == "127.0.0.1"
     server.close()
+
+
+def test_health_says_how_the_camera_and_the_broker_are(agent):
+    """Where there are none, it says so."""
+    camera = CameraState("rtsp://cam/1", 9, 5, 3, 1, ended=False, trouble="it gives no frames")
+    broker = MqttState(True, "", 2, 7, 1, 0, {"answer: too many wait for the broker": 4}, {"mqtt": 3})
+    server = LocalHttp(agent, 0, 1000, lambda: Beside(camera, broker))
+    with httpx.Client(base_url=server.url, trust_env=False) as client:
+        health = client.get("/healthz").json()
+    server.close()
+    assert health["camera"] == msgspec.to_builtins(camera)
+    assert health["mqtt"] == msgspec.to_builtins(broker)
+    plain = LocalHttp(agent, 0, 1000)
+    with httpx.Client(base_url=plain.url, trust_env=False) as client:
+        health = client.get("/healthz").json()
+    plain.close()
+    assert (health["camera"], health["mqtt"]) == (None, None)
