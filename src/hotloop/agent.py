@@ -18,7 +18,15 @@ import msgspec
 
 from hotloop.config import EdgeConfig
 from hotloop.edge.device import Device
-from hotloop.errors import CorruptError, HotloopError, HubUnreachableError, InputError, ModelError, StoreError
+from hotloop.errors import (
+    AccessError,
+    CorruptError,
+    HotloopError,
+    HubUnreachableError,
+    InputError,
+    ModelError,
+    StoreError,
+)
 from hotloop.ports import Clock, Refreshable, Spool, Vertical
 from hotloop.predict import Current, Predictor
 from hotloop.store.spool import MemorySpool
@@ -174,12 +182,16 @@ class Agent:
     def say(self, feedback: Feedback) -> None:
         """Give a verdict at the line: an operator's button, or a sensor's. It is in the spool when this returns.
 
-        DiskFullError: it is not, and has to be given again.
+        DiskFullError: it is not, and has to be given again. InputError: it is none.
         """
         with self._more:
             self._sequence += 1
             event = Event(self.place.line, self._sequence, feedback)
-        self.settle((Spooled("verdict", feedback.prediction, self._clock.now(), msgspec.msgpack.encode(event)),))
+        try:
+            data = msgspec.msgpack.encode(event)
+        except (OverflowError, UnicodeEncodeError) as error:
+            raise InputError(f"a verdict that no hub could read: {error}") from error
+        self.settle((Spooled("verdict", feedback.prediction, self._clock.now(), data),))
 
     def observation(self, payload: Payload, at: float) -> Observation:
         """The next observation of this line, with an id that no other has."""
@@ -338,11 +350,34 @@ class Agent:
                 self._hub.send([_event(item) for item in batch])
                 self._spool.done(batch)
         except (InputError, CorruptError):
-            return all(self._sent_alone(item) for item in batch)
+            return self._one_by_one(batch)
+        except AccessError as error:
+            self.trouble = str(error)
+            return error.known and self._one_by_one(batch)
         except HotloopError as error:
             self.trouble = str(error)
             return False
         self.trouble = ""
+        return True
+
+    def _one_by_one(self, batch: Sequence[Spooled]) -> bool:
+        """Deliver what can be delivered, and give up what is refused for good; False if something of it stays.
+
+        A token that may say some of it and not the rest (a verdict in another's name) gives up that rest, so that it
+        does not block what follows; one that may say none of it keeps all: then it is the token.
+        """
+        barred: list[tuple[Spooled, str]] = []
+        for item in batch:
+            try:
+                if not self._sent_alone(item):
+                    return False
+            except AccessError as error:
+                barred.append((item, str(error)))
+        if len(barred) == len(batch):
+            return False
+        for item, reason in barred:
+            self.refused.append(reason)
+            self._delivered(item, {f"{item.kind}: not this line's to say": 1})
         return True
 
     def _sent_alone(self, item: Spooled) -> bool:
@@ -355,6 +390,8 @@ class Agent:
         except CorruptError as error:
             self.refused.append(str(error))
             lost[f"{item.kind}: damaged on the disk"] = 1
+        except AccessError:
+            raise
         except HotloopError:
             return False
         return self._delivered(item, lost)

@@ -25,7 +25,7 @@ from hotloop.feedback import verdict
 from hotloop.predict import pack_head
 from hotloop.store.spool import DiskSpool, MemorySpool
 from hotloop.testing.clock import SimulatedClock
-from hotloop.types import Event, Head, Model, Payload, Spooled, digest
+from hotloop.types import Claim, Event, Feedback, Head, Model, Payload, Spooled, digest
 from hotloop.verticals.vectors import Vectors, VectorsConfig
 
 LABELS = ("ok", "worn")
@@ -277,6 +277,74 @@ def test_a_refused_event_does_not_block_or_take_others_with_it(line, hub):
     assert line.send_once()
     assert [event.body.id for event in hub.events.values()] == [said[k].id for k in (0, 2, 4)]
     assert [text.split()[0] for text in line.refused] == [said[1].id, said[3].id]
+    assert line.waiting == 0
+
+
+class Barred(MemoryHub):
+    """A hub that knows the token, and lets nobody speak as these reviewers; `known` False: it does not know it."""
+
+    def __init__(self, *reviewers, known=True):
+        super().__init__()
+        self.reviewers, self.known, self.all = set(reviewers), known, False
+
+    def send(self, events):
+        """As above."""
+        if self.all or any(getattr(event.body, "reviewer", None) in self.reviewers for event in events):
+            self.requests.append([event.sequence for event in events])
+            raise AccessError("this token speaks for line-1 alone", known=self.known)
+        return super().send(events)
+
+
+def test_a_verdict_in_anothers_name_does_not_block_the_line(line):
+    """The hub will never take it: it is told and counted, and all else arrives. Alone it waits until something else
+    shows that it is not the token.
+    """
+    hub = line._hub = Barred("bob")
+    said = sensed(line, 1)[0]
+    assert line.send_once()
+    line.say(verdict(said.id, [], "bob"))
+    assert not line.send_once()
+    assert line.waiting == 1
+    line.say(verdict(said.id, [], "line-1"))
+    sensed(line, 2)
+    assert line.send_once()
+    assert line.waiting == 0
+    assert len(hub.events) == 4
+    assert line.state().dropped == {"verdict: not this line's to say": 1}
+    assert "line-1 alone" in line.refused[-1]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_token_that_may_say_nothing_loses_nothing(line, known):
+    """A role that was changed, a device that was revoked: all of it waits for another token."""
+    hub = line._hub = Barred(known=known)
+    hub.all = True
+    sensed(line, 3)
+    assert not line.send_once()
+    assert line.waiting == 3
+    assert line.state().dropped == {}
+    assert "line-1 alone" in line.trouble
+    assert len(hub.requests) == (4 if known else 1), "one that is not known is not asked again at once"
+
+
+def test_a_hub_that_goes_away_between_two_that_are_barred_is_tried_again(line):
+    """Nothing is given up before all was tried."""
+    hub = line._hub = Barred("bob")
+    said = sensed(line, 1)[0]
+    line.say(verdict(said.id, [], "bob"))
+    sensed(line, 1)
+    hub.fails = [(None, None), (HubUnreachableError("away"), None)]
+    assert not line.send_once()
+    assert line.state().dropped == {}
+    assert line.send_once()
+    assert line.state().dropped == {"verdict: not this line's to say": 1}
+
+
+def test_a_verdict_that_no_hub_could_read_is_refused_at_once(line):
+    """A number that does not fit 64 bits; text that is none. Nothing of it is put into the spool."""
+    for claim in (Claim(output=10**30, label="ok"), Claim(label="\ud800")):
+        with pytest.raises(InputError, match="no hub could read"):
+            line.say(Feedback(prediction="line-1:1", reviewer="ann", claims=(claim,)))
     assert line.waiting == 0
 
 

@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 BODIES_HELD_MAX = 8  # largest bodies in memory at once; many more small ones fit
 _AUDIT_CHARS_MAX = 500
+_DAY_S = 86_400.0
 _log = logging.getLogger(__name__)
 
 
@@ -69,8 +70,9 @@ class HubApp:
         self._served, self._keyring, self._limits = served, keyring, limits
         self.table = RouteTable(routes)
         self.room = Room(limits.requests_max, BODIES_HELD_MAX * limits.body_bytes_max)
+        fresh_s = served.config.rollout.timestamp_days * _DAY_S / 2
         self.broadcast = Broadcast(served.channel, limits.streams_max, frame, served.fleet, served.stage)
-        self.signed = Broadcast(served.channel, limits.streams_max, self._signed, served.fleet, served.stage)
+        self.signed = Broadcast(served.channel, limits.streams_max, self._signed, served.fleet, served.stage, fresh_s)
         self._pool = ThreadPoolExecutor(limits.requests_max, thread_name_prefix="hub")
         self._audits = itertools.count(1)
         self._audit_device = f"audit-{secrets.token_hex(8)}"  # new in each process: its sequence starts at 1

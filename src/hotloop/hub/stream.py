@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
@@ -23,7 +25,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _Offer: TypeAlias = tuple[int, bytes]  # a version, and its event
-Tap: TypeAlias = Callable[[_Offer, _Offer, frozenset[str]], None]  # newest, settled, the lines that try the newest
+_Lines: TypeAlias = frozenset[str]
+Tap: TypeAlias = Callable[[_Offer, _Offer, _Lines, _Lines], None]  # newest, settled, who tries it, who is pinned
 
 KEEP_ALIVE = b": the hub lives\n\n"
 _WATCH_S = 1.0  # how long the watcher waits at once
@@ -65,9 +68,10 @@ class Broadcast:
         framed: Callable[[Model], bytes] = frame,
         fleet: Fleet | None = None,
         go_on: Callable[[], None] = lambda: None,
+        fresh_s: float = math.inf,
     ) -> None:
-        """`framed` makes the event of a model; called in a thread, once a model. `fleet` says which line may take
-        which; `go_on` is called now and then: a rollout goes on.
+        """`framed` makes the event of a model; called in a thread, once a model, and again after `fresh_s`: what is
+        signed expires. `fleet` says which line may take which; `go_on` is called now and then: a rollout goes on.
         """
         self._channel = channel
         self._framed = framed
@@ -79,6 +83,8 @@ class Broadcast:
         self._newest: _Offer = (0, b"")
         self._settled: _Offer = (0, b"")  # what every line may take
         self._tap: Tap | None = None
+        self._fresh_s, self._framed_s = fresh_s, time.monotonic()
+        self._model: Model | None = None  # the newest
 
     def for_line(self, line: str) -> _Offer:
         """The newest version that a line may take, and its event."""
@@ -138,6 +144,8 @@ class Broadcast:
             try:
                 model = self._channel.follow("hub", newest[0], _WATCH_S)
                 self._go_on()
+                if model is None and time.monotonic() - self._framed_s > self._fresh_s:
+                    model, settled = self._model, (0, b"")  # a line that comes now must not get what has expired
                 if not self._changed() and model is None:
                     self._stop.wait(_PAUSE_S)
                     continue
@@ -148,7 +156,8 @@ class Broadcast:
                 continue
             if self._tap is not None:
                 trying = frozenset() if self._fleet is None else self._fleet.trying()
-                self._tap(carried(newest), carried(settled), trying)
+                pinned = frozenset() if self._fleet is None else self._fleet.pinned()
+                self._tap(carried(newest), carried(settled), trying, pinned)
             try:
                 loop.call_soon_threadsafe(self._offer, newest, settled)
             except RuntimeError:  # the loop is closed: nobody listens any more
@@ -164,6 +173,7 @@ class Broadcast:
             if final is not None and final.version not in (model.version, settled[0]):
                 settled = (final.version, self._framed(final))
             newest = (model.version, self._framed(model))
+            self._model, self._framed_s = model, time.monotonic()
         if final is None or final.version == newest[0]:
             settled = newest
         return newest, settled

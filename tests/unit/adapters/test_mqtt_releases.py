@@ -231,7 +231,7 @@ class Watched:
     def __init__(self, hub):
         self.fleet = Fleet(RolloutConfig(canary_share=0.5, wave_s=0.0), SimulatedClock())
         self.channel, self.backs = LocalChannel(), []
-        self.broadcast = Broadcast(self.channel, 10, self.framed, self.fleet, self.backs.append)
+        self.broadcast = Broadcast(self.channel, 10, self.framed, self.fleet, self.go_on)
         self.framings = 0
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever)
@@ -240,6 +240,11 @@ class Watched:
 
     async def _tapped(self, hub):
         self.broadcast.tap(hub.offer)
+
+    def go_on(self):
+        step = self.fleet.tick()
+        if step is not None and step.action == "roll back":
+            self.backs.append(step.reason)
 
     def framed(self, model):
         self.framings += 1
@@ -251,6 +256,7 @@ class Watched:
         )
         self.fleet.released(made)
         self.channel.publish(Release(version=version, parent=0, tier="refresh", digest="", learned_to=1), made)
+        until(lambda: self.fleet.settled().version == version or self.fleet.trying() or not self.fleet.view().lines)
 
     def close(self):
         self.broadcast.close()
@@ -351,5 +357,6 @@ def test_the_fleet_says_who_tries_what(watched):
     watched.release(1, "old")
     assert watched.fleet.trying() == frozenset()
     watched.release(2, "new")
+    until(watched.fleet.trying)
     assert watched.fleet.trying() == {line for line in lines if watched.fleet.may(line)}
     assert 0 < len(watched.fleet.trying()) < 6

@@ -319,3 +319,37 @@ def test_a_pinned_line_is_offered_nothing_until_it_is_unpinned(make: SimpleNames
         await asyncio.gather(*streams)
 
     asyncio.run(run())
+
+
+def test_what_has_become_old_is_made_again(make: SimpleNamespace, monkeypatch: Any) -> None:
+    """A signed release expires: a line that comes after a quiet week gets the same version, signed anew; the lines that
+    have it get nothing.
+    """
+    monkeypatch.setattr("hotloop.hub.stream._WATCH_S", 0.01)
+    made: list[int] = []
+
+    again = threading.Event()
+
+    def framed(model: Model) -> bytes:
+        made.append(model.version)
+        if len(made) == 3:
+            again.set()
+        return frame(model)
+
+    async def run() -> None:
+        channel, fleet = LocalChannel(make.model(1)), Fleet(RolloutConfig(), SimulatedClock())
+        fleet.released(make.model(1))
+        broadcast, line, late = Broadcast(channel, 5, framed, fleet, fleet.tick, fresh_s=0.05), Line(), Line()
+        first = asyncio.create_task(send_stream(broadcast, ("line-1", 0), 5.0, line.receive, line.send))
+        assert await line.version() == 1
+        sent = line.sent.qsize()
+        await asyncio.to_thread(again.wait, 5.0)
+        second = asyncio.create_task(send_stream(broadcast, ("line-2", 0), 5.0, late.receive, late.send))
+        assert await late.version() == 1
+        assert set(made) == {1}
+        assert line.sent.qsize() == sent
+        broadcast.close()
+        channel.close()
+        await asyncio.gather(first, second)
+
+    asyncio.run(run())
