@@ -9,22 +9,19 @@ Time is from before the order until a line has checked the release that it broug
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 import httpx
-import msgspec
 import numpy as np
 from rich.console import Console
 
 from hotloop.adapters.hub_client import HubClient
-from hotloop.adapters.release_check import ReleaseCheck
 from hotloop.launch import start_hub
-from hotloop.store.signing import SignedRelease
+from hotloop.testing.online_fleet import Lines
+from hotloop.types import Command
 
 out = Console()
 SETTINGS = """
@@ -38,38 +35,6 @@ projected = 448
 port = 0
 streams_max = 4096
 """
-
-
-class Lines:
-    """So many lines in one thread: what each has, and when it got it."""
-
-    def __init__(self, url: str, token: str, count: int, folder: Path) -> None:
-        self.count, self.folder = count, folder
-        self._url, self._token = url, token
-        self.arrived: list[tuple[int, float]] = []  # version, when it was checked
-        self.connected = 0
-        client = HubClient(url, token)
-        self._root, self._fetch = client.release_file("1.root.json"), client.release_file
-        self.thread = threading.Thread(target=lambda: asyncio.run(self._all()), daemon=True)
-        self.thread.start()
-
-    async def _all(self) -> None:
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-        headers = {"authorization": f"Bearer {self._token}"}
-        timeout = httpx.Timeout(60.0, read=None)
-        async with httpx.AsyncClient(base_url=self._url, headers=headers, limits=limits, timeout=timeout, trust_env=False) as http:
-            await asyncio.gather(*(self._one(http, number) for number in range(self.count)))
-
-    async def _one(self, http: httpx.AsyncClient, number: int) -> None:
-        check = ReleaseCheck(self.folder / str(number), self._root, self._fetch)
-        await asyncio.sleep(number * 0.005)
-        async with http.stream("GET", "/v1/releases", params={"line": f"line-{number}", "after": 0}) as answer:
-            self.connected += 1
-            async for text in answer.aiter_lines():
-                if text.startswith("data: "):
-                    release = msgspec.json.decode(text[6:].encode(), type=SignedRelease)
-                    model, _ = check.model(release)
-                    self.arrived.append((model.version, time.monotonic()))
 
 
 def main() -> None:
@@ -97,7 +62,7 @@ def main() -> None:
             time.sleep(2.0)
             lines.arrived.clear()
             began = time.monotonic()
-            engineer.order("rollback", "bench", 3 + number)
+            engineer.order(Command(order="rollback", by="bench", reason="bench", version=3 + number))
             while len(lines.arrived) < given.lines and time.monotonic() - began < 60.0:
                 time.sleep(0.02)
             seconds = sorted(at - began for _, at in lines.arrived)

@@ -30,7 +30,8 @@ from hotloop.edge import health, probe
 from hotloop.errors import ConfigError, HubUnreachableError, InputError
 from hotloop.feedback import trust
 from hotloop.gate.sealed import Sealed
-from hotloop.hub import auth, problems, server, table
+from hotloop.hub import app as hub_app
+from hotloop.hub import auth, problems, server, stream, table
 from hotloop.hub.routes import ROUTES
 from hotloop.join import Joiner, joiner
 from hotloop.learn import Sums
@@ -45,6 +46,7 @@ from hotloop.store.writer import Writer
 from hotloop.testing.faulty import Faulty, bundle
 from hotloop.testing.full_disk import check_failing_calls
 from hotloop.testing.offline_line import check_offline_day
+from hotloop.testing.online_fleet import check_rollback_reaches
 from hotloop.testing.power import check_power_cuts
 from hotloop.testing.release_attacks import check_release_attacks
 from hotloop.testing.rot import check_bit_rot
@@ -271,6 +273,11 @@ def faults(_: Path) -> None:
         assert health.unhealthy(present, trial, 0.95, EdgeConfig(latency_s_least=0.01)), fault
 
 
+def reaches(folder: Path) -> None:
+    """Row 18, small."""
+    check_rollback_reaches(folder, 10, limit_s=3.0)
+
+
 SABOTAGES: list[Sabotage] = [
     Sabotage(1, "never sync", lambda: mock.patch.object(form, "SYNCHRONOUS", "OFF"), power),
     Sabotage(1, "acknowledge before the sync", lambda: mock.patch.object(form, "SYNCHRONOUS", "NORMAL"), power),
@@ -446,6 +453,18 @@ SABOTAGES: list[Sabotage] = [
         faults,
     ),
     Sabotage(17, "expect nothing", lambda: edited(health, "unhealthy", "alike < expected", "alike < 0.0"), faults),
+    Sabotage(
+        18,
+        "wake nobody",
+        lambda: edited(stream.Broadcast, "_offer", "listener.changed.set()", "pass"),
+        reaches,
+    ),
+    Sabotage(
+        18,
+        "pass over the next version",
+        lambda: edited(hub_app, "send_stream", "if version > after:", "if version > after + 1:"),
+        reaches,
+    ),
     Sabotage(19, "lose an error's status", unmapped, fuzzed),
     Sabotage(
         22,

@@ -199,6 +199,34 @@ def test_a_device_enrols_once_and_is_a_stranger_when_it_is_lost(plant):
     assert plant.health()["version"] == version
 
 
+def test_a_pinned_line_stays_over_a_restart_of_the_hub(plant):
+    """By the command line; the table says so; unpinned, it takes the newest in one step."""
+    first = plant.predicted([1.0, -1.0])
+    plant.told(first["prediction"], "worn")
+    plant.until(lambda: plant.predicted([1.0, -1.0])["outputs"][0]["label"] == "worn")
+    version = plant.until(lambda: plant.health()["version"])
+
+    def commanded(*words):
+        done = subprocess.run(
+            [sys.executable, "-m", "hotloop", *words], cwd=plant.folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    commanded("pin", "loop.toml", "--line", "line-1", "--reason", "an audit")
+    plant.hub.stop()
+    plant.hub_on()
+    seen = plant.ask.post("/v1/observations?line=line-2", content=b"[2.0, 1.0]").json()
+    plant.told(seen["id"], "worn")
+    newest = plant.until(lambda: (found := plant.ask.get("/v1/fleet").json()["newest"]) > version and found)
+    plant.until(lambda: any(one["pinned"] for one in plant.ask.get("/v1/fleet").json()["lines"]))
+    time.sleep(1.0)
+    assert plant.health()["version"] == version
+    assert "pinned" in commanded("fleet", "loop.toml")
+    commanded("unpin", "loop.toml", "--line", "line-1")
+    plant.until(lambda: plant.health()["version"] == newest)
+
+
 def test_the_fleet_is_shown(plant):
     """A line, its version, what waits."""
     plant.until(lambda: plant.ask.get("/v1/fleet").json()["lines"])

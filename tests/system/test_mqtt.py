@@ -205,6 +205,38 @@ def test_a_line_that_was_away_takes_one_step(plant):
     assert plant.health()["mqtt"]["releases"] == {"mqtt": 1}
 
 
+def order(plant, name):
+    """An engineer's order about the line."""
+    body = {"order": name, "line": "line-1", "reason": "an audit"}
+    assert plant.ask.post("/v1/commands", json=body).is_success
+
+
+def learned_elsewhere(plant):
+    """Another line's verdict: a newer release than line-1 has."""
+    before = plant.newest()
+    seen = plant.ask.post("/v1/observations?line=line-2", content=b"[2.0, %d.0]" % before)
+    plant.told(seen.json()["id"], "worn")
+    plant.until(lambda: plant.newest() > before)
+
+
+def test_a_pinned_line_takes_nothing_from_the_broker_either(plant):
+    """What every line may take lies there all the same; unpinned, it takes the newest in one step."""
+    plant.taught([1.0, -1.0], "worn")
+    version = plant.health()["version"]
+    order(plant, "pin")
+    topic = "plant/bearings/releases/line/line-1"
+    plant.until(lambda: plant.station.heard[topic])
+    for _ in range(3):
+        learned_elsewhere(plant)
+    settled = "plant/bearings/releases/settled"
+    plant.until(lambda: json.loads(plant.station.heard[settled][-1])["version"] == plant.newest())
+    time.sleep(0.5)
+    assert plant.health()["version"] == version
+    assert plant.ask.get("/v1/fleet").json()["lines"][0]["pinned"] is True
+    order(plant, "unpin")
+    plant.until(lambda: plant.health()["version"] == plant.newest())
+
+
 def test_a_forged_release_at_the_broker_is_refused_by_name(plant):
     """The line predicts on, and the next true release is installed all the same."""
     plant.taught([1.0, -1.0], "worn")
