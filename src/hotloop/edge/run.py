@@ -25,6 +25,7 @@ from hotloop.edge.device import Device
 from hotloop.edge.local_http import Beside, LocalHttp
 from hotloop.errors import AccessError, ConfigError, HotloopError
 from hotloop.loading import load_vertical
+from hotloop.ports import Exportable, Vertical
 from hotloop.store.clock import SystemClock
 from hotloop.store.signing import FIRST_ROOT
 from hotloop.store.slots import Slots
@@ -132,7 +133,8 @@ def run(config: LoopConfig, post: Post, stop: threading.Event, said: Callable[[s
         spool = stack.enter_context(closing(DiskSpool(post.folder / "spool.sqlite", config.edge, clock)))
         slots = stack.enter_context(closing(Slots(post.folder / "slots.sqlite")))
         device = Device(config, slots, clock)
-        agent = Agent(Place(config.site, post.line), load_vertical(config), hub, clock, spool, device)
+        vertical = load_vertical(config)
+        agent = Agent(Place(config.site, post.line), vertical, hub, clock, spool, device)
         hub.refused = agent.distrust
         stand = Stand(broker=MqttLine(config, agent, releases) if config.mqtt.url else None)
         agent.start()
@@ -208,7 +210,12 @@ def _sensors(
         stack.callback(server.close)
         places.append(f"POST {server.url}/predict")
     none = "no sensor is set ([sense] folder or camera, [edge] port, [mqtt] url)"
-    return f"line {post.line} answers: {'; '.join(places) or none}"
+    return f"line {post.line} answers{_where(agent.predictor.vertical)}: {'; '.join(places) or none}"
+
+
+def _where(vertical: Vertical) -> str:
+    """What its network runs on, where it has one."""
+    return f" {vertical.runtime}" if isinstance(vertical, Exportable) else ""
 
 
 def _watch(watched: WatchedFolder, poll_s: float, stop: threading.Event) -> None:

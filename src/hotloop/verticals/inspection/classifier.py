@@ -70,7 +70,7 @@ class Lite0:
 
     def inputs(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """RGB, 0 to 255."""
-        return squeezed(image, SIDE_PX, "RGB").transpose(2, 0, 1)[None].astype(np.float32)
+        return np.ascontiguousarray(squeezed(image, SIDE_PX, "RGB").transpose(2, 0, 1))[None].astype(np.float32)
 
     def _pooled(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(self.network(pixels)[0])
@@ -133,6 +133,8 @@ def squeezed(image: NDArray[np.uint8], side_px: int, mode: str) -> NDArray[np.ui
     grey = image.ndim == 2
     if image.dtype != np.uint8 or not (grey or (image.ndim == 3 and image.shape[2] == 3)) or 0 in image.shape:
         raise ImageError(f"An image is (h, w) or (h, w, 3) of uint8, not {image.shape} of {image.dtype}.")
+    if image.shape[:2] == (side_px, side_px) and (mode == "L") == grey:
+        return image
     picture = Image.fromarray(image).convert(mode)
     return np.asarray(picture.resize((side_px, side_px), Image.Resampling.BILINEAR))
 
