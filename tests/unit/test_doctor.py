@@ -162,3 +162,15 @@ def test_a_broker_is_called(loop):
     away = found(loop(f"[mqtt]\nurl = 'mqtt://127.0.0.1:{port}'"), "broker")
     assert (away.state, "follow the hub" in away.mend) == ("warning", True)
     assert found(loop("[mqtt]\nurl = 'http://b'"), "broker").state == "bad"
+
+
+def test_a_runtime_that_is_wanted_and_not_here_is_a_warning(tmp_path):
+    """With what is used instead; one that is here is good."""
+    path = tmp_path / "loop.toml"
+    path.write_text('[inspection]\nruntimes = ["cann", "cpu"]\n[hub]\nport = 0\n')
+    seen = found(path, "inspection")
+    assert seen.state == "warning"
+    assert "on cpu (cann: not on this device" in seen.found
+    path.write_text("[hub]\nport = 0\n")
+    seen = found(path, "inspection")
+    assert (seen.state, seen.found.endswith("on cpu")) == ("good", True)
