@@ -45,6 +45,7 @@ class LearnConfig(Section, frozen=True):
     ridge: Annotated[float, Meta(gt=0)] = 1.0  # λ: how much evidence it takes to leave the start model
     batch_examples_max: Positive = 256  # examples that one update takes at most
     seed: int = 0
+    half_life_s: Seconds = 0.0  # after which what was learned counts half, by the time of what it is about; 0: never
     site_heads: bool = True  # with several sites, one that is proven to be served better by a head of its own gets it
     federated: tuple[str, ...] = ()  # exports of other sites (`hotloop federate`), added to what is learned here
     federated_weight: Share = 1.0  # of what the other sites have learned

@@ -24,6 +24,8 @@ from hotloop.types import Change, Example, Floats, Head, Rows, digest
 
 SITES_MAX = 64  # sites whose sums are kept apart; those that come later share one
 FEDERATION = "(federation)"  # the site under which what others gave is kept; no site can be called so
+_FORGOTTEN = 0.01  # of a half-life: what is learned is scaled in steps of that
+_OLDEST = 60.0  # half-lives: older lessons have no weight, and may not underflow
 _DIGEST = 64  # bytes that a state's digest takes, before the state
 
 
@@ -33,6 +35,7 @@ class _State(msgspec.Struct, frozen=True):
     first: str | None
     others: tuple[tuple[str, bytes], ...]
     pool: bytes
+    at: float = 0.0
 
 
 class Reflex:
@@ -63,6 +66,8 @@ class Reflex:
         self._first: str | None = None
         self._others: dict[str, Sums] = {} if given is None else {FEDERATION: given.twin()}
         self._pool = Sums(columns, targets)
+        self._half_life_s = config.half_life_s
+        self._at = 0.0  # the time at which a lesson has its full weight
 
     @property
     def count(self) -> int:
@@ -71,6 +76,7 @@ class Reflex:
 
     def learn(self, changes: Sequence[Change]) -> None:
         """Unlearn each change's `before` and learn its `after`; all of them or, on ModelError, none."""
+        self._forget([change.after for change in changes if change.after is not None])
         self._apply([step for change in changes for step in self._steps(change.before, change.after)])
 
     def unlearn(self, examples: Sequence[Example]) -> None:
@@ -126,7 +132,7 @@ class Reflex:
         """The sums, of all and by site: about 4 d² bytes for each site (and no more for the first)."""
         others = tuple((site, sums.to_bytes()) for site, sums in self._others.items())
         pool = self._pool.to_bytes() if self._pool.xx.any() else b""
-        state = _State(self._recipe, self._moments.to_bytes(), self._first, others, pool)
+        state = _State(self._recipe, self._moments.to_bytes(), self._first, others, pool, self._at)
         data = msgspec.msgpack.encode(state)
         return digest(data).encode() + data
 
@@ -147,6 +153,7 @@ class Reflex:
         others = {site: self._fitting(data) for site, data in found.others}
         pool = self._fitting(found.pool)
         self._moments, self._first, self._others, self._pool = moments, found.first, others, pool
+        self._at = found.at
 
     def _headed(self, moments: Moments) -> Head:
         return Head(self._start.labels, moments.weights(), self._start.thresholds)
@@ -160,14 +167,37 @@ class Reflex:
 
     def _steps(self, before: Example | None, after: Example | None) -> list[tuple[str, Step]]:
         """What to unlearn and what to learn, each with its site. Rows taught alike by both stay."""
-        old = None if before is None else self._teach(before)
-        new = None if after is None else self._teach(after)
+        old = None if before is None else self._weighed(before)
+        new = None if after is None else self._weighed(after)
         if old is not None and new is not None and old.x.shape == new.x.shape and _site(before) == _site(after):
             changed = (old.x != new.x).any(1) | (old.y != new.y).any(1) | (old.w != new.w)
             old, new = _only(old, changed), _only(new, changed)
         unlearn: list[tuple[str, Step]] = [] if old is None else [(_site(before), (-1, old))]
         learn: list[tuple[str, Step]] = [] if new is None else [(_site(after), (1, new))]
         return unlearn + learn
+
+    def _forget(self, examples: Sequence[Example]) -> None:
+        """All that is learned loses weight, by the time that has passed between it and these examples.
+
+        A lesson learned at its time has weight 1, one of a half-life ago 1/2, whenever it is learned or taken out again:
+        so forgetting and unlearning do not disturb each other.
+        """
+        newest = max((example.prediction.observation.at for example in examples), default=0.0)
+        if not self._half_life_s or newest - self._at < _FORGOTTEN * self._half_life_s:
+            return
+        if self._at:
+            left = 0.5 ** ((newest - self._at) / self._half_life_s)
+            for sums in (self._moments, *self._others.values(), self._pool):
+                sums.scale(left)
+        self._at = newest
+
+    def _weighed(self, example: Example) -> Rows:
+        """What an example teaches, at the weight that it has now."""
+        rows = self._teach(example)
+        if not self._half_life_s:
+            return rows
+        age = (self._at - example.prediction.observation.at) / self._half_life_s
+        return Rows(rows.x, rows.y, rows.w * 0.5 ** min(max(age, -1.0), _OLDEST))
 
     def _apply(self, steps: Sequence[tuple[str, Step]]) -> None:
         self._moments.apply([step for _, step in steps])
