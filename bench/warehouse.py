@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,8 +26,8 @@ from hotloop.types import Claim, Example, Feedback, Head, Observation, Payload, 
 from hotloop.verticals.warehouse.batching import Order, first_come, lying_together
 from hotloop.verticals.warehouse.classic import CLASSIC
 from hotloop.verticals.warehouse.exact import options, solve, walked
-from hotloop.verticals.warehouse.floor import Change, Floor, Trip, Truth, random_orders
-from hotloop.verticals.warehouse.layout import Layout, Leg
+from hotloop.verticals.warehouse.floor import Change, Decided, Decision, Floor, Trip, Truth, random_orders
+from hotloop.verticals.warehouse.layout import Layout
 from hotloop.verticals.warehouse.task import Request, Warehouse, vertical
 
 CAPACITY = 20
@@ -67,8 +66,9 @@ class Learner:
         self.head: Head = self.task.start()
         self.reflex = Reflex(self.task.teach, self.head, config.learn)
 
-    def choose(self, now: float, busy: Counter[int], waiting: Sequence[Order]) -> tuple[list[Order], list[Leg], str]:
+    def choose(self, asked: Decision) -> Decided:
         """A batch on expected times, a tour on a draw of them."""
+        now, busy, waiting = asked.now, asked.busy, asked.waiting
         batch = lying_together(self.task.layout, waiting, CAPACITY, self.task.expected(self.head, now, busy))
         request = Request([place for order in batch for place in order.picks], float(now), dict(busy))
         proposals = self.task.propose(Payload(msgspec.json.encode(request)))
@@ -99,9 +99,9 @@ class Fixed:
     together: bool = False
     oracle: bool = False
 
-    def choose(self, now: float, busy: Counter[int], waiting: Sequence[Order]) -> tuple[list[Order], list[Leg], str]:
+    def choose(self, asked: Decision) -> Decided:
         """As it does."""
-        layout = self.floor.layout
+        layout, busy, waiting = self.floor.layout, asked.busy, asked.waiting
         times = self.floor.expected(busy) if self.oracle else layout.planned_s
         batch = lying_together(layout, waiting, CAPACITY, times) if self.together else first_come(waiting, CAPACITY)
         picks = [place for order in batch for place in order.picks]
@@ -122,7 +122,7 @@ POLICIES: dict[str, Callable[[Floor], Fixed | Learner]] = {
     "exact on planned times, first come": lambda floor: Fixed(floor, "exact"),
     "exact on planned times, batched": lambda floor: Fixed(floor, "exact", together=True),
     "the same, times learned nightly": lambda floor: Learner(floor, every_s=NIGHT_S),
-    "hotloop": lambda floor: Learner(floor),
+    "hotloop": Learner,
     "oracle": lambda floor: Fixed(floor, "exact", together=True, oracle=True),
 }
 
@@ -132,7 +132,7 @@ def run(name: str, layout: Layout, orders: list[Order], robots: int, seed: int) 
     floor = Floor(layout, truth_of(layout, seed), changes(layout, orders, seed), seed)
     policy = POLICIES[name](floor)
     trips = []
-    for trip in floor.run(orders, robots, policy.choose, 1e12):
+    for trip in floor.run(orders, robots, policy.choose):
         policy.ended(trip)
         trips.append(trip)
     return trips

@@ -294,6 +294,15 @@ class Exportable(Protocol):
         ...
 
 
+@runtime_checkable
+class Exploring(Protocol):
+    """A vertical that chooses at random: what is logged of a choice has to say with what chance it was made."""
+
+    def propensity(self, outputs: Sequence[Output]) -> float:
+        """The chance with which these outputs were chosen, in (0, 1]."""
+        ...
+
+
 @dataclass(frozen=True)
 class Ports:
     """What an engine stands on."""

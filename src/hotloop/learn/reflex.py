@@ -179,15 +179,16 @@ class Reflex:
     def _forget(self, examples: Sequence[Example]) -> None:
         """All that is learned loses weight, by the time that has passed between it and these examples.
 
-        A lesson learned at its time has weight 1, one of a half-life ago 1/2, whenever it is learned or taken out again:
-        so forgetting and unlearning do not disturb each other.
+        A lesson learned at its time has weight 1, one of a half-life ago 1/2, whenever it is learned or taken out
+        again: so forgetting and unlearning do not disturb each other.
         """
         newest = max((example.prediction.observation.at for example in examples), default=0.0)
         if not self._half_life_s or newest - self._at < _FORGOTTEN * self._half_life_s:
             return
         if self._at:
             left = 0.5 ** ((newest - self._at) / self._half_life_s)
-            for sums in (self._moments, *self._others.values(), self._pool):
+            self._moments.scale(left)
+            for sums in (*self._others.values(), self._pool):
                 sums.scale(left)
         self._at = newest
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hotloop.errors import ModelError
-from hotloop.ports import Vertical
+from hotloop.ports import Exploring, Vertical
 from hotloop.predict.head import unpack_head
 from hotloop.types import Head, Model, Observation, Output, Payload, Prediction, Proposals
 
@@ -103,6 +103,7 @@ class Predictor:
             version=current.version,
             outputs=outputs,
             confidence=confidence(outputs),
+            propensity=current.vertical.propensity(outputs) if isinstance(current.vertical, Exploring) else 1.0,
             proposals=proposals,
             at=at,
         )

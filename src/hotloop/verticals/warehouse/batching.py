@@ -27,7 +27,8 @@ class Order:
 
 def first_come(waiting: Sequence[Order], capacity: int) -> list[Order]:
     """Orders as they came, until the next does not fit. At least one."""
-    batch, room = [], capacity
+    batch: list[Order] = []
+    room = capacity
     for order in waiting:
         if batch and len(order.picks) > room:
             break

@@ -1,17 +1,17 @@
 """The shortest tour through a warehouse of one block, exactly, by dynamic programming over aisles.
 
-Ratliff & Rosenthal (1983): from left to right each aisle is gone through once, twice, entered from one end or from both
-ends up to the largest gap, and joined to the next by none, one or two ways at the front and at the back. Only seven
-kinds of partial tours need to be told apart: whether the ends' degrees are odd (U), even (E) or none (0), and in how many
-parts the tour so far hangs together. Times may differ from stretch to stretch. All of it is done for many tables of
-times, or many sets of picks, at once: the last axis.
+Ratliff & Rosenthal (1983): from left to right each aisle is gone through once, twice, entered from one end or from
+both ends up to the largest gap, and joined to the next by none, one or two ways at the front and at the back. Only
+seven kinds of partial tours need to be told apart: whether the ends' degrees are odd (U), even (E) or none (0), and in
+how many parts the tour so far hangs together. Times may differ from stretch to stretch. All of it is done for many
+tables of times, or many sets of picks, at once: the last axis.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,14 @@ _ACROSS: Final = {  # kind -> (ways at the back, ways at the front) -> what it b
     _001: {(0, 0): _001},
 }
 _WAYS: Final = ((1, 1), (2, 0), (0, 2), (2, 2), (0, 0))
+_INSIDE: Final = [(kind, how, to) for kind, row in _IN_AISLE.items() for how, to in enumerate(row) if to is not None]
+_BETWEEN: Final = [(kind, _WAYS.index(ways), to) for kind, row in _ACROSS.items() for ways, to in row.items()]
 _LAST: Final = (_E01, _0E1, _EE1, _001)
+
+
+_Step: TypeAlias = tuple[NDArray[np.int8], NDArray[np.int8]]  # of a move: from which kind, by what
+_Node: TypeAlias = tuple[int, int]  # a cross-aisle's number, an aisle
+_Edges: TypeAlias = dict[_Node, list[tuple[_Node, list[Leg]]]]
 
 
 @dataclass(frozen=True)
@@ -89,20 +96,18 @@ def options(layout: Layout, picks: Sequence[Sequence[Place]], times: Sequence[Fl
     return Options(table, back, front)
 
 
-def solve(given: Options, plans: bool = True) -> tuple[Floats, list[Plan]]:  # noqa: FBT001, FBT002
+def solve(given: Options, *, plans: bool = True) -> tuple[Floats, list[Plan]]:
     """The shortest times (n,), and how (an empty list without `plans`)."""
     aisles, _, count = given.aisles.shape
     best = np.full((7, count), np.inf)
     best[_000] = 0.0
-    steps: list[tuple[NDArray[np.int8], NDArray[np.int8]]] = []  # of each move: from which kind, by what
+    steps: list[_Step] = []
     for aisle in range(aisles):
-        moved = [(kind, to, how, given.aisles[aisle, how]) for kind, row in _IN_AISLE.items() for how, to in enumerate(row)
-                 if to is not None]  # fmt: skip
+        moved = [(kind, to, how, given.aisles[aisle, how]) for kind, how, to in _INSIDE]
         best = _relaxed(best, moved, steps, count)
         if aisle < aisles - 1:
             costs = [back * given.back[aisle] + front * given.front[aisle] for back, front in _WAYS]
-            joined = [(kind, to, _WAYS.index(ways), costs[_WAYS.index(ways)]) for kind, row in _ACROSS.items()
-                      for ways, to in row.items()]  # fmt: skip
+            joined = [(kind, to, by, costs[by]) for kind, by, to in _BETWEEN]
             best = _relaxed(best, joined, steps, count)
     ends = best[list(_LAST)]
     last = ends.argmin(0)
@@ -110,9 +115,7 @@ def solve(given: Options, plans: bool = True) -> tuple[Floats, list[Plan]]:  # n
     return found, [_traced(steps, _LAST[last[k]], k) for k in range(count)] if plans else []
 
 
-def _relaxed(
-    best: Floats, moves: list[tuple[int, int, int, Floats]], steps: list[tuple[NDArray[np.int8], NDArray[np.int8]]], count: int
-) -> Floats:
+def _relaxed(best: Floats, moves: list[tuple[int, int, int, Floats]], steps: list[_Step], count: int) -> Floats:
     """The best of each kind after a move, and how it came to it."""
     after = np.full((7, count), np.inf)
     whence, how = np.zeros((7, count), np.int8), np.zeros((7, count), np.int8)
@@ -126,7 +129,7 @@ def _relaxed(
     return after
 
 
-def _traced(steps: list[tuple[NDArray[np.int8], NDArray[np.int8]]], kind: int, index: int) -> Plan:
+def _traced(steps: list[_Step], kind: int, index: int) -> Plan:
     taken = []
     for whence, how in reversed(steps):
         taken.append(int(how[kind, index]))
@@ -138,9 +141,9 @@ def _traced(steps: list[tuple[NDArray[np.int8], NDArray[np.int8]]], kind: int, i
 def walked(layout: Layout, picks: Sequence[Place], plan: Plan, times: Floats) -> list[Leg]:
     """A plan as legs from the depot and back: an Euler tour (Hierholzer) of what it joins."""
     depths = layout.depths(times)
-    edges: dict[tuple[int, int], list[tuple[tuple[int, int], list[Leg]]]] = {}
+    edges: _Edges = {}
 
-    def joined(one: tuple[int, int], other: tuple[int, int], legs: list[Leg]) -> None:
+    def joined(one: _Node, other: _Node, legs: list[Leg]) -> None:
         edges.setdefault(one, []).append((other, legs))
         if one != other:
             edges.setdefault(other, []).append((one, legs[::-1]))
@@ -148,7 +151,7 @@ def walked(layout: Layout, picks: Sequence[Place], plan: Plan, times: Floats) ->
     far = layout.config.blocks
     for aisle, done in enumerate(plan.aisles):
         how = done
-        at = sorted({metres for where, metres in picks if where == aisle} | ({0.0} if aisle == layout.config.depot else set()))
+        at = sorted({metres for where, metres in [*picks, (layout.config.depot, 0.0)] if where == aisle})
         whole = layout.along(aisle, 0.0, layout.length_m)
         front_m, back_m = _turns(layout, depths, aisle, how, at)
         if back_m == 0.0:  # to the depot's own end, from the back
@@ -180,12 +183,10 @@ def _turns(layout: Layout, depths: Floats, aisle: int, how: int, at: list[float]
     return at[widest], at[widest + 1]
 
 
-def _euler(
-    edges: dict[tuple[int, int], list[tuple[tuple[int, int], list[Leg]]]], start: tuple[int, int]
-) -> list[Leg]:
+def _euler(edges: _Edges, start: _Node) -> list[Leg]:
     """All legs in one tour from `start` and back."""
-    used: dict[tuple[int, int], dict[tuple[int, int], int]] = {}
-    stack: list[tuple[tuple[int, int], list[Leg]]] = [(start, [])]
+    used: dict[_Node, dict[_Node, int]] = {}
+    stack: list[tuple[_Node, list[Leg]]] = [(start, [])]
     tour: list[list[Leg]] = []
     while stack:
         node, came = stack[-1]

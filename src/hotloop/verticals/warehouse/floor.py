@@ -1,15 +1,15 @@
 """A warehouse that nobody has: what its stretches truly take, and robots on them. Seeded, event by event.
 
-A stretch takes its planned time, times its own slowness (which changes: `Change`), more for each robot that is in it, and
-now and then a robot stands still: the delays of the League of Robot Runners (events by a Poisson process over all robots,
-each of a truncated Gaussian length). A pick takes a fixed time.
+A stretch takes its planned time, times its own slowness (which changes: `Change`), more for each robot that is in it,
+and now and then a robot stands still: the delays of the League of Robot Runners (events by a Poisson process, each of a
+truncated Gaussian length). A pick takes a fixed time.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,8 +73,18 @@ class _Robot:
     done: list[Passage] = field(default_factory=list)
 
 
-Choose = Callable[[float, Counter[int], Sequence[Order]], tuple[list[Order], list[Leg], str]]
-"""(now, robots by stretch, waiting orders) -> the batch, its legs, and a key of the decision."""
+@dataclass(frozen=True)
+class Decision:
+    """A robot is free: the time, the robots by stretch, and the orders that wait, oldest first (at least one)."""
+
+    now: float
+    busy: Counter[int]
+    waiting: tuple[Order, ...]
+
+
+Decided = tuple[list[Order], list[Leg], str]
+"""A batch, its legs, and a key of the decision."""
+Choose = Callable[[Decision], Decided]
 
 
 class Floor:
@@ -99,17 +109,28 @@ class Floor:
         delayed: Floats = times * (1.0 + self.truth.stops_per_s * (low + high) / 2)
         return delayed
 
-    def run(self, orders: Sequence[Order], robots: int, choose: Choose, until: float) -> Iterator[Trip]:
-        """Trips as they end, until all orders are picked or the time is up."""
+    def run(self, orders: Sequence[Order], robots: int, choose: Choose) -> Iterator[Trip]:
+        """Trips as they end, until all orders are picked; `choose` decides."""
+        play = self.play(orders, robots)
+        try:
+            event = next(play)
+            while True:
+                if isinstance(event, Trip):
+                    yield event
+                    event = next(play)
+                else:
+                    event = play.send(choose(event))
+        except StopIteration:
+            return
+
+    def play(self, orders: Sequence[Order], robots: int) -> Generator[Decision | Trip, Decided, None]:
+        """What happens: trips that end, and decisions, which are answered by `send`."""
         waiting: list[Order] = []
         coming = list(reversed(orders))
         events = [(0.0, robot) for robot in range(robots)]
-        heapq.heapify(events)
         under_way: dict[int, _Robot] = {}
         while events:
             self.now, robot = heapq.heappop(events)
-            if self.now >= until:
-                return
             self._changed()
             if (one := under_way.get(robot)) is not None:
                 if one.legs:
@@ -124,7 +145,7 @@ class Floor:
                 if coming:
                     heapq.heappush(events, (max(coming[-1].at, self.now + _TIGHT), robot))
                 continue
-            batch, legs, key = choose(self.now, self.busy, waiting)
+            batch, legs, key = yield Decision(self.now, Counter(self.busy), tuple(waiting))
             taken = {order.name for order in batch}
             waiting = [order for order in waiting if order.name not in taken]
             picks = sum(len(order.picks) for order in batch)
@@ -142,8 +163,8 @@ class Floor:
         for _ in range(int(self._rng.poisson(self.truth.stops_per_s * seconds))):
             seconds += float(np.clip(self._rng.normal((low + high) / 2, 0.22 * (high - low)), low, high))
         self.busy[stretch] += 1
-        one.done.append(Passage(stretch, share, seconds, self.now))
-        return self.now + seconds
+        one.done.append(Passage(stretch, share, float(seconds), self.now))
+        return self.now + float(seconds)
 
     def _leave(self, one: _Robot) -> None:
         """The robot is out of the stretch that it was in."""

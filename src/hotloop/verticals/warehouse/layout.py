@@ -112,7 +112,7 @@ class Layout:
         aisle, metres = place
         if not (0 <= aisle < self.config.aisles and 0.0 <= metres <= self.length_m):
             raise InputError(
-                f"there is no place {metres:g} m into aisle {aisle + 1}: this warehouse has {self.config.aisles} aisles "
-                f"of {self.length_m:g} m"
+                f"there is no place {metres:g} m into aisle {aisle + 1}: this warehouse has {self.config.aisles} "
+                f"aisles of {self.length_m:g} m"
             )
         return (int(aisle), float(metres))

@@ -1,12 +1,12 @@
 """The vertical for routes: orders in, a tour out, the measured times of its stretches back.
 
 A payload is JSON (`Request`): what is to be picked, when, and how many robots are in each stretch. A stretch's time is
-its planned time times a factor, whose distribution over five classes is learned: a passage that took 1.4 times as long is
-0.6 of "as planned" and 0.4 of "slower", so that the mean factor is kept and the report can say which aisles were
+its planned time times a factor, whose distribution over five classes is learned: a passage that took 1.4 times as long
+is 0.6 of "as planned" and 0.4 of "slower", so that the mean factor is kept and the report can say which stretches were
 rightly called slow. Beside the classes the head holds some draws of the factor: regressions on targets and priors with
-noise (randomised least squares: Osband, Van Roy & Wen 2016), each a sample of what the factors may be. A tour is the exact
-one on one of them, picked by the digest of the request: Thompson sampling, whose propensity is the share of draws that
-lead to the same tour.
+noise (randomised least squares: Osband, Van Roy & Wen 2016), each a sample of what the factors may be. A tour is the
+exact one on one of them, picked by the digest of the request: Thompson sampling, whose propensity is the share of draws
+that lead to the same tour.
 """
 
 from __future__ import annotations
@@ -106,36 +106,46 @@ class Warehouse:
         return Proposals(1, len(row), row.astype("<f4").tobytes(), kind="f4")
 
     def answer(self, proposals: Proposals, head: Head) -> tuple[Output, ...]:
-        """The tour, leg by leg: the class that its stretch is thought to be in; region: stretch, share, expected s; score:
-        the share of draws that lead to this tour.
+        """The tour, leg by leg: the class that its stretch is thought to be in, with its share as the score; region:
+        stretch, share of it, expected s, and the tour's propensity.
         """
-        picks, x = self._read(proposals)
-        factors = self.drawn(x, head)
-        times = self._planned * factors.T
-        _, plans = solve(options(self.layout, [picks], list(times)))
-        chosen = int.from_bytes(hashlib.blake2b(proposals.data, digest_size=8).digest()) % len(plans)
-        propensity = sum(plan == plans[chosen] for plan in plans) / len(plans)
-        return self.told(walked(self.layout, picks, plans[chosen], times[chosen]), x, head, propensity)
+        tours, x = self.tours(proposals, head)
+        chosen = int.from_bytes(hashlib.blake2b(proposals.data, digest_size=8).digest()) % len(tours)
+        return self._told(tours[chosen], x, head, tours.count(tours[chosen]) / len(tours))
 
-    def told(self, legs: Sequence[Leg], x: Floats, head: Head, propensity: float) -> tuple[Output, ...]:
+    def tours(self, proposals: Proposals, head: Head) -> tuple[list[list[Leg]], Floats]:
+        """The tour that each draw leads to, and the features of every stretch."""
+        picks, x = self._read(proposals)
+        factors = (x @ head.weights[:, len(FACTORS) :] / _MILLI).clip(_FACTOR_MIN, _FACTOR_MAX)
+        times = list(self._planned * factors.T)
+        _, plans = solve(options(self.layout, [picks], times))
+        found = (walked(self.layout, picks, plan, times[k]) for k, plan in enumerate(plans))
+        return [[(stretch, round(share, 6)) for stretch, share in legs] for legs in found], x
+
+    def propensity(self, outputs: Sequence[Output]) -> float:
+        """With what chance this tour was chosen."""
+        region = outputs[0].region if outputs else None
+        return 1.0 if region is None else float(region[3])
+
+    def _told(self, legs: Sequence[Leg], x: Floats, head: Head, propensity: float) -> tuple[Output, ...]:
         """Legs as outputs."""
         shares = x @ head.weights[:, : len(FACTORS)]
-        expected = self._planned * self.mean(shares)
-        kinds = shares.argmax(1)
+        expected = self._planned * self._mean(shares)
         names = list(FACTORS)
-        return tuple(
-            Output(names[kinds[s]], round(propensity, 4), (float(s), round(share, 6), round(float(expected[s]) * share, 3)))
-            for s, share in legs
-        )
+        told = []
+        for stretch, share in legs:
+            kind = int(shares[stretch].argmax())
+            score = round(float(shares[stretch, kind].clip(0.0, 1.0)), 4)
+            region = (float(stretch), round(share, 6), round(float(expected[stretch]) * share, 3), round(propensity, 4))
+            told.append(Output(names[kind], score, region))
+        return tuple(told)
 
     def teach(self, example: Example) -> Rows:
         """One row a passage that was measured: what its factor says of the classes, and of each draw with its noise."""
         _, x = self._read(example.prediction.proposals)
-        found: list[tuple[int, float]] = []
-        for feedback in example.feedback:
-            for claim in feedback.claims:
-                if (one := self.measured(example.prediction.outputs, claim.output, claim.value)) is not None:
-                    found.append(one)
+        outputs = example.prediction.outputs
+        claims = (claim for feedback in example.feedback for claim in feedback.claims)
+        found = [one for claim in claims if (one := self._measured(outputs, claim.output, claim.value)) is not None]
         if not found:
             return Rows(x[:0], np.zeros((0, len(self.labels))), np.zeros(0))
         factors = np.array([factor for _, factor in found])
@@ -151,7 +161,7 @@ class Warehouse:
         measured = False
         for feedback in example.feedback:
             for claim in feedback.claims:
-                one = self.measured(outputs, claim.output, claim.value)
+                one = self._measured(outputs, claim.output, claim.value)
                 if one is None or claim.output is None:
                     continue
                 measured = True
@@ -163,22 +173,17 @@ class Warehouse:
                     told.append(Outcome("missed", truth))
         return tuple(told) if told or not measured else (Outcome("right", ""),)
 
-    def measured(self, outputs: Sequence[Output], index: int | None, value: float | None) -> tuple[int, float] | None:
+    def _measured(self, outputs: Sequence[Output], index: int | None, value: float | None) -> tuple[int, float] | None:
         """The stretch that a claim is about, and how many times its planned time it took; None if it says neither."""
         if index is None or value is None or not 0 <= index < len(outputs) or value < 0:
             return None
         region = outputs[index].region
-        if region is None or len(region) != 3 or not 0 <= region[0] < self.layout.stretches or region[1] <= 0:
+        if region is None or len(region) != 4 or not 0 <= region[0] < self.layout.stretches or region[1] <= 0:
             return None
         stretch = int(region[0])
         return stretch, value / (self._planned[stretch] * region[1])
 
-    def drawn(self, x: Floats, head: Head) -> Floats:
-        """The factors that each draw thinks of: (stretches, draws)."""
-        found: Floats = (x @ head.weights[:, len(FACTORS) :] / _MILLI).clip(_FACTOR_MIN, _FACTOR_MAX)
-        return found
-
-    def mean(self, shares: Floats) -> Floats:
+    def _mean(self, shares: Floats) -> Floats:
         """The mean factor of class shares (n, 5)."""
         found: Floats = (shares @ _CENTRES).clip(_FACTOR_MIN, _FACTOR_MAX)
         return found
@@ -188,7 +193,11 @@ class Warehouse:
         robots = np.zeros(self.layout.stretches)
         for stretch, count in busy.items():
             robots[stretch] = count
-        return self._planned * self.mean(self._features(robots, at / _DAY_S) @ head.weights[:, : len(FACTORS)])
+        return self.times(self._features(robots, at % _DAY_S / _DAY_S), head)
+
+    def times(self, x: Floats, head: Head) -> Floats:
+        """The same, from the features of every stretch."""
+        return self._planned * self._mean(x @ head.weights[:, : len(FACTORS)])
 
     def _read(self, proposals: Proposals) -> tuple[list[Place], Floats]:
         """The picks, and the features of every stretch (stretches, columns). ModelError if it is no such request."""
@@ -198,7 +207,8 @@ class Warehouse:
         count = int(row[0, 0])
         places = row[0, 2 : 2 + 2 * _PICKS_MAX].reshape(_PICKS_MAX, 2)[:count]
         try:
-            picks = [self.layout.check((int(aisle), min(float(metres), self.layout.length_m))) for aisle, metres in places]
+            longest = self.layout.length_m  # float32 may round a place at the very end beyond it
+            picks = [self.layout.check((int(aisle), min(float(metres), longest))) for aisle, metres in places]
         except InputError as error:
             raise ModelError(str(error)) from error
         return picks, self._features(row[0, 2 + 2 * _PICKS_MAX :], float(row[0, 1]))
