@@ -193,6 +193,15 @@ class Agent:
             raise InputError(f"a verdict that no hub could read: {error}") from error
         self.settle((Spooled("verdict", feedback.prediction, self._clock.now(), data),))
 
+    def in_its_name(self, feedback: Feedback) -> Feedback:
+        """A verdict that was given at this line, as the line's word: only the line knows who gave it, and a token of
+        its own speaks for nobody else. Reviewer `ann` is `line-1.ann` to the hub.
+        """
+        line, reviewer = self.place.line, feedback.reviewer
+        if reviewer == line or reviewer.startswith(f"{line}."):
+            return feedback
+        return msgspec.structs.replace(feedback, reviewer=f"{line}.{reviewer}")
+
     def observation(self, payload: Payload, at: float) -> Observation:
         """The next observation of this line, with an id that no other has."""
         with self._more:
@@ -373,11 +382,24 @@ class Agent:
                     return False
             except AccessError as error:
                 barred.append((item, str(error)))
-        if len(barred) == len(batch):
+        if len(barred) == len(batch) and not self._may_speak(len(barred)):
             return False
         for item, reason in barred:
             self.refused.append(reason)
             self._delivered(item, {f"{item.kind}: not this line's to say": 1})
+        return True
+
+    def _may_speak(self, count: int) -> bool:
+        """Whether the hub lets this line say anything at all: it is told what it barred."""
+        with self._more:
+            self._sequence += 1
+            sequence = self._sequence
+        text = f"{self.place.line} gave up {count} events that it may not send: another reviewer's, or another line's"
+        notice = Notice(subject="barred", text=text, at=self._clock.now())
+        try:
+            self._hub.send([Event(self.place.line, sequence, notice)])
+        except HotloopError:
+            return False
         return True
 
     def _sent_alone(self, item: Spooled) -> bool:
@@ -458,7 +480,7 @@ class Agent:
                 self._device.probe(model, bundle, before)
             vertical = self._on_backbone(model, bundle)
             candidate = self.predictor.fitted(model, vertical)
-            if bundle and self._device is not None:
+            if self._device is not None and vertical.backbone != before.vertical.backbone:
                 self._device.shadow(model, candidate, self._closing)
                 before = self.predictor.current
             elif self._device is not None:

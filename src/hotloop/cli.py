@@ -195,7 +195,7 @@ def bench_edge(
         list[str] | None,
         typer.Option("--runtime", help="Which to try: tensorrt, openvino, litert, int8, ... Several times; none: all."),
     ] = None,
-    ask: Asks = "alike=0.99,apart=0.1,ms=1000,mib=4096",
+    ask: Asks = "alike=0.99,telling=5,apart=0.1,ms=1000,mib=4096",
 ) -> None:
     """Which runtimes of this device answer as the CPU does, and how fast. Exit code 1 if one that you name is
     refused.
@@ -217,7 +217,7 @@ def export(
     target: Annotated[Path, typer.Option("--out", help="The bundle to write: [inspection] start = that file.")],
     variant: Annotated[list[str], typer.Option("--variant", help="int8 or litert. Several times.")],
     path: LoopFile = Path("loop.toml"),
-    ask: Asks = "alike=0.99,apart=0.1,ms=1000,mib=4096",
+    ask: Asks = "alike=0.99,telling=5,apart=0.1,ms=1000,mib=4096",
 ) -> None:
     """Write the start model with other forms of its network, for devices on which they do better. A form that does not
     answer as the network does is refused, with the numbers, and left out. Exit code 1 if one is. Needs hotloop[train].

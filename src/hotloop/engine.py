@@ -32,7 +32,7 @@ from hotloop.ports import Ports, Refreshable, Vertical
 from hotloop.predict import Predictor, pack_head
 from hotloop.recovery import last_sequence, past, records_of, recover
 from hotloop.refresher import Refresher
-from hotloop.rollout import as_release, next_release, standing, wait_s
+from hotloop.rollout import Stage, as_release, next_release, standing, wait_s
 from hotloop.steps import Update, affected, selected
 from hotloop.store.devices import Devices
 from hotloop.store.signing import Signer, open_signer
@@ -142,6 +142,8 @@ class Engine:
         self._local: set[str] = set()  # lines that the hub itself predicts for
         self._serving = threading.Lock()  # no such line may miss the release that goes out meanwhile
         self._sensing = threading.BoundedSemaphore(_SENSING_MAX)
+        self._staging = threading.Lock()
+        self._unstaged: tuple[Event, ...] = ()  # of a rollout, that the disk did not take yet
         self._unsaid: _Conclusion | None = None  # what the disk did not take yet
         self._newest: OrderedDict[str, None] = OrderedDict()
         self._forms: set[tuple[object, ...]] = set()  # of proposals that are known to fit
@@ -156,13 +158,15 @@ class Engine:
         self.trouble = ""  # what keeps the loop from turning, if anything does
         self.model = recover(self.lineage, ports, vertical, self._seen_again)
         self.vertical = self.lineage.vertical
+        stage = self.lineage.stage
         for record in records_of(self.log, self.lineage.offset):  # what the next turn takes
             self._heard(record.event)
+            stage = stage.after(record.event.body)
         self._sequence = last_sequence(self.log, _HUB)
         self._predictor = Predictor(self.vertical, config.site)
         self._predictor.install(self.model)
         self.fleet.released(self.model)
-        self._go_on_with_the_rollout()
+        self._go_on_with_the_rollout(stage)
         self.channel.publish(as_release(self.model), self.model)
         self._embedder = Embedder(self.lake)
         self.refresher = Refresher(self)
@@ -267,21 +271,33 @@ class Engine:
 
     def stage(self) -> None:
         """Go on with the rollout that is under way, if its time has come; what changes is logged, with its reason."""
-        step = self.fleet.tick("held: the loop is frozen (hotloop thaw)" if self.lineage.frozen else "")
-        if step is None:
-            return
-        self.log.append([self._event(msgspec.structs.replace(step, at=self.clock.now()))])
-        if step.action == "roll back":  # not to the last checkpoint: that may be on the new backbone already
-            settled = self.fleet.settled()
-            version = 0 if settled is None else settled.version
-            self.command(Command(order="rollback", by="the lines", reason=step.reason, version=version))
+        with self._staging:
+            if not self._unstaged:
+                step = self.fleet.tick("held: the loop is frozen (hotloop thaw)" if self.lineage.frozen else "")
+                if step is None:
+                    return
+                self._unstaged = self._said_of(step)
+            self.log.append(self._unstaged)  # both or none; what the disk does not take now is said again
+            self._unstaged = ()
         self._awake.set()
 
-    def _go_on_with_the_rollout(self) -> None:
+    def _said_of(self, step: Staged) -> tuple[Event, ...]:
+        """A step of a rollout, and the order to go back if that is what it is."""
+        at = self.clock.now()
+        staged = self._event(msgspec.structs.replace(step, at=at))
+        if step.action != "roll back":
+            return (staged,)
+        settled = self.fleet.settled()  # not the last checkpoint: that may be on the new backbone already
+        version = 0 if settled is None else settled.version
+        back = Command(order="rollback", by="the lines", reason=step.reason, version=version, at=at)
+        return (staged, self._event(back))
+
+    def _go_on_with_the_rollout(self, stage: Stage) -> None:
         """Where a former run was, as the log has it."""
-        stand = standing(self.lineage.stage, self.lineage.now.lessons.backbones)
+        backbones = self.lineage.now.lessons.backbones
+        stand = standing(stage, backbones)
         settled = self._model_of(stand.settled) if stand.settled else None
-        self.fleet.resume(settled, stand.step, self.lineage.stage.pinned)
+        self.fleet.resume(backbones, settled, stand.step, stage.pinned)
 
     def _model_of(self, version: int) -> Model:
         """A former model; where its head is not kept any more, made again from the log."""
@@ -483,6 +499,9 @@ class Engine:
         said: tuple[Body, ...] = (judgement, release)
         if self.fleet.starts(model):
             said += (Staged(action="begin", first=model.version, backbone=backbone, reason="a new backbone", at=now),)
+        elif model.tier == "rollback":
+            words = "the way back is for all lines"
+            said += (Staged(action="everywhere", first=model.version, backbone=backbone, reason=words, at=now),)
         return _Conclusion(tuple(map(self._event, said)), release, model)
 
     def _publish(self, said: _Conclusion) -> Release | None:

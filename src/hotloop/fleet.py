@@ -7,7 +7,9 @@ In memory: reports come again within seconds, and what the log says of rollouts 
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -18,6 +20,8 @@ from hotloop.rollout.waves import LineState, Wave, next_wave
 from hotloop.types import Declined, LineReport, Live, Model, Staged
 
 _LINES_MAX = 100_000
+_BACKBONES_MAX = 1000
+_DECLINED_MAX = 16  # of a line, that are remembered
 
 
 class FleetLine(msgspec.Struct, frozen=True):
@@ -47,7 +51,7 @@ class _Line:
 
     heard_s: float
     version: int = 0
-    declined: dict[str, str] = field(default_factory=dict)  # why, by backbone
+    declined: dict[int, str] = field(default_factory=dict)  # why, by version
     report: LineReport | None = None
 
 
@@ -57,10 +61,10 @@ class Fleet:
     def __init__(self, config: RolloutConfig, clock: Clock) -> None:
         self._config, self._clock, self._lock = config, clock, threading.Lock()
         self._lines: OrderedDict[str, _Line] = OrderedDict()
-        self._backbones: OrderedDict[int, str] = OrderedDict()  # of the newest versions
+        self._backbones: list[tuple[int, str]] = []  # from which version on which answered, oldest first
         self._newest: Model | None = None
         self._settled: Model | None = None  # the newest that every line may take
-        self._first = 0  # the version that brought the backbone that is on its way
+        self._first: tuple[int, str] | None = None  # the version that brought the backbone on its way, and that
         self._wave: Wave | None = None
         self._stopped = False  # a wave has declined it: nobody else is offered it
         self._words = ""
@@ -68,30 +72,35 @@ class Fleet:
         self.generation = 0  # rises with everything that changes who may take what
 
     def released(self, model: Model) -> None:
-        """There is a newer model. On the backbone that every line has it goes to all."""
+        """There is a newer model. On the backbone that every line has it goes to all; so does the way back."""
         with self._lock:
             self._newest = model
-            self._backbones[model.version] = model.backbone
-            while len(self._backbones) > 1000:
-                self._backbones.popitem(last=False)
+            self._knows(model.version, model.backbone)
             self.generation += 1
-            if self._settled is None or self._settled.backbone == model.backbone:
-                self._settled, self._wave, self._words, self._first = model, None, "", 0
-            elif not self._first or self._backbones.get(self._first) != model.backbone:
-                self._first, self._wave, self._stopped = model.version, None, False
+            settled = self._settled
+            if settled is None or model.tier == "rollback" or settled.backbone == model.backbone:
+                self._settled, self._wave, self._words, self._first = model, None, "", None
+            elif self._first is None or self._first[1] != model.backbone:
+                self._first, self._wave, self._stopped = (model.version, model.backbone), None, False
                 for line in self._lines.values():  # who declined it before is asked again
-                    line.declined.pop(model.backbone, None)
+                    self._forget(line, model.backbone)
 
-    def resume(self, settled: Model | None, step: Staged | None, pinned: frozenset[str]) -> None:
-        """Go on where the log says that a former run of this hub was, after `released`. `settled`: the newest model
-        that every line may take, if it is not the one that was released.
+    def resume(
+        self, backbones: Sequence[tuple[int, str]], settled: Model | None, step: Staged | None, pinned: frozenset[str]
+    ) -> None:
+        """Go on where the log says that a former run of this hub was, after `released`.
+
+        `backbones`: from which version on which answered; `settled`: the newest model that every line may take, if it
+        is not the one that was released.
         """
         with self._lock:
+            self._backbones = list(backbones)
             self._pinned = pinned
-            if settled is None or self._newest is None:
+            newest = self._newest
+            if settled is None or newest is None:
                 return
-            self._settled, self._backbones[settled.version] = settled, settled.backbone
-            self._first, self._wave, self._stopped = settled.version + 1, None, False
+            self._settled, self._wave = settled, None
+            self._first = (step.first if step is not None else self._backbones[-1][0], newest.backbone)
             if step is not None and step.action == "offer":
                 self._wave = Wave(frozenset(step.lines), self._clock.monotonic(), step.number)
             self._stopped = step is not None and step.action == "roll back"
@@ -111,7 +120,7 @@ class Fleet:
         """Whether the release of this model begins a rollout by waves."""
         with self._lock:
             settled, newest = self._settled, self._newest
-            if settled is None or newest is None:
+            if settled is None or newest is None or model.tier == "rollback":
                 return False
             return model.backbone not in (settled.backbone, newest.backbone)
 
@@ -131,15 +140,16 @@ class Fleet:
         with self._lock:
             line = self._line(live.line)
             line.version = live.version
-            line.declined.pop(self._backbones.get(live.version, ""), None)
+            self._forget(line, self._backbone(live.version))
 
     def declined(self, said: Declined) -> None:
         """A line does not take a version, or went back from it."""
         with self._lock:
             line = self._line(said.line)
             line.version = said.stays
-            if backbone := self._backbones.get(said.version):
-                line.declined[backbone] = said.reason
+            line.declined[said.version] = said.reason
+            while len(line.declined) > _DECLINED_MAX:
+                del line.declined[min(line.declined)]
 
     def may(self, line: str) -> bool:
         """Whether a line may take the newest model, not only the one that is settled."""
@@ -177,7 +187,7 @@ class Fleet:
                     one.report.site if one.report else "",
                     one.version,
                     now - one.heard_s,
-                    one.declined.get(backbone, ""),
+                    self._why(one, backbone),
                     one.report,
                     name in self._pinned,
                 )
@@ -204,12 +214,13 @@ class Fleet:
                 one.report.site if one.report else "",
                 one.version,
                 now - one.heard_s,
-                one.declined.get(model.backbone, ""),
+                self._why(one, model.backbone),
                 name in self._pinned,
             )
             for name, one in self._lines.items()
         ]
-        plan = next_wave(lines, self._wave, self._first, now, self._config)
+        first = self._first or (model.version, model.backbone)
+        plan = next_wave(lines, self._wave, first[0], now, self._config)
         self._words = plan.reason
         if plan.action == "wait":
             return None
@@ -223,12 +234,32 @@ class Fleet:
         number = 0 if self._wave is None else self._wave.number
         return Staged(
             action=plan.action,
-            first=self._first,
+            first=first[0],
             backbone=model.backbone,
             number=number,
             lines=tuple(sorted(plan.lines)) if plan.action == "offer" else (),
             reason=plan.reason,
         )
+
+    def _knows(self, version: int, backbone: str) -> None:
+        """From this version on this backbone answers."""
+        if not self._backbones or self._backbones[-1][1] != backbone:
+            self._backbones = [*self._backbones[-_BACKBONES_MAX:], (version, backbone)]
+
+    def _backbone(self, version: int) -> str:
+        """The backbone of a version; "" if it is none of these."""
+        place = bisect_right(self._backbones, version, key=lambda one: one[0]) - 1
+        newest = 0 if self._newest is None else self._newest.version
+        return self._backbones[place][1] if place >= 0 and version <= newest else ""
+
+    def _why(self, line: _Line, backbone: str) -> str:
+        """Why a line has declined a backbone, or ""."""
+        return next((why for version, why in line.declined.items() if self._backbone(version) == backbone), "")
+
+    def _forget(self, line: _Line, backbone: str) -> None:
+        """A line has not declined a backbone any more."""
+        for version in [one for one in line.declined if self._backbone(one) == backbone]:
+            del line.declined[version]
 
     def _line(self, name: str) -> _Line:
         line = self._lines.get(name)

@@ -206,9 +206,9 @@ class Lineage:
         """Judge a newly verified piece, before it is learned, by what answers now and by the state to go back to."""
         standby = self.standby
         if standby.backbone == self.now.lessons.backbone:
-            rows = self.now.rows(seen)
+            rows, site = self.now.rows(seen), seen.prediction.observation.site
             if len(rows.w):
-                standby.compare(piece_loss(rows, self.champion), piece_loss(rows, standby.head))
+                standby.compare(piece_loss(rows, self.champion.at(site)), piece_loss(rows, standby.head.at(site)))
         else:
             now = answer_loss(self.now.vertical, seen, self.champion)
             former = None
@@ -276,6 +276,8 @@ class Lineage:
         said = [*self._said, *now.sites.look(now.reflex, lambda: by_site(now), head)]
         self._said = []
         now.forget_rows()
+        if not said and set(head.own) == now.sites.own:
+            return update
         reason = "; ".join((update.finding.reason, *said))
         with_own = finite(now.sites.onto(head, now.reflex)) or head
         return msgspec.structs.replace(update, head=with_own, finding=replace(update.finding, reason=reason))
@@ -377,7 +379,7 @@ class Lineage:
         except ModelError as error:  # nothing of it was learned: one that cannot be must not take the others with it
             reason = f"it cannot be learned: {error}"
             return Finding("refuse", reason, len(self.now.recent), 1.0, float("inf")), None
-        candidate = finite(self.now.reflex.head())
+        candidate = finite(self.now.sites.onto(self.now.reflex.head(), self.now.reflex))
         self._lap("learned")
         finding = decide(changes, candidate)
         self._lap("gated")

@@ -24,7 +24,7 @@ from hotloop.types import Floats, Head, Rows
 
 SHARES = (0.0, 0.1, 0.3, 1.0)  # of the others' weight: 0 is the site's own head, 1 the shared one
 FIRST = 100  # verified pieces of a site before the first look
-_PIECES_LEAST, _PIECES_MAX = 20, 60  # of a site's recent ones that a look judges by: some 0.2 s at 512 columns
+_PIECES_LEAST, _PIECES_MAX = 10, 60  # of a site's recent ones that a look judges by: some 0.2 s at 512 columns
 _SITES_MAX = 64
 
 
@@ -126,19 +126,36 @@ class SiteHeads:
             judged = recent.get(site, ())[-_PIECES_MAX:]
             if len(judged) >= _PIECES_LEAST and site in reflex.sites:
                 choice = choose(*_parted(reflex, site), judged, head, spent(self._alpha, looks))
-                share, words = choice.share, f"site {site!r} is answered by {choice.reason}"
+                if choice.share < 1.0:  # without evidence it stays as it is: what it has is watched
+                    share, words = choice.share, f"site {site!r} is answered by {choice.reason}"
             watch = Watch(0.0, spent(self._alpha, looks)).state() if share < 1.0 else None
             if share != state.share:
                 said.append(words)
             self._sites[site] = SiteState(state.verified, looks, share, watch if share != state.share else state.watch)
         return said
 
+    @property
+    def own(self) -> set[str]:
+        """The sites that are answered by a head of their own."""
+        return {site for site, state in self._sites.items() if state.share < 1.0}
+
+    def moved(self, before: SiteHeads) -> None:
+        """On another backbone: what was chosen stays chosen, and is watched anew."""
+        fresh = Watch(0.0, self._alpha).state()
+        self._sites = {
+            site: msgspec.structs.replace(state, watch=None if state.share == 1.0 else fresh)
+            for site, state in before.state().items()
+        }
+
     def onto(self, head: Head, reflex: Reflex) -> Head:
         """A head with those that sites have of their own."""
         own = {}
-        for site, state in self._sites.items():
-            if state.share < 1.0 and site in reflex.sites:
+        for site in self.own:
+            if site in reflex.sites:
+                state = self._sites[site]
                 alone, others = _parted(reflex, site)
+                if alone.count < 1:  # all that it taught was taken out
+                    continue
                 others.scale(state.share)
                 alone.merge(others)
                 weights = alone.weights()

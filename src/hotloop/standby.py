@@ -125,7 +125,7 @@ def answered(vertical: Vertical, example: Example, head: Head) -> Answer | None:
     None if it cannot be said.
     """
     try:
-        outputs = vertical.answer(example.prediction.proposals, head)
+        outputs = vertical.answer(example.prediction.proposals, head.at(example.prediction.observation.site))
         outcomes = vertical.outcomes(outputs, example)
     except (InputError, ModelError):
         return None

@@ -145,7 +145,7 @@ def _moved(lineage: Moving, candidate: Candidate, recorded: Judgement | None, fo
         new = on_backbone(lineage, candidate)
     except HotloopError as error:  # a bundle that is none, features that are gone: the line stays with what it has
         return Update(head=None, decision="refuse", finding=_refused(f"it cannot be used: {error}"), tier=tier)
-    head = finite(new.reflex.head())
+    head = finite(new.sites.onto(new.reflex.head(), new.reflex))
     if head is None:
         return Update(head=None, decision="refuse", finding=_refused("its weights are not finite"), tier=tier)
     finding, alike = compared(lineage, new) if recorded is None else (_recorded(recorded), 0.0)
@@ -175,6 +175,7 @@ def on_backbone(lineage: Moving, candidate: Candidate) -> Learned:
     if new.champion.labels != now.champion.labels:
         raise ModelError(f"it knows {', '.join(new.champion.labels)}, this loop {', '.join(now.champion.labels)}")
     new.lessons.restore(now.lessons.state(), [])
+    new.sites.moved(now.sites)
     waited = list(new.lessons.waiting)
     new.lessons.answered_by(lineage.version + 1, candidate.backbone)
     new.lessons.seen(features, candidate.features)
@@ -265,7 +266,7 @@ def _head_without(learned: Learned, examples: list[Example]) -> Head:
     twin.restore(learned.reflex.state())
     twin.unlearn(examples)
     learned.forget_rows()
-    return finite(twin.head()) or learned.champion
+    return finite(learned.sites.onto(twin.head(), twin)) or learned.champion
 
 
 def _parts(pairs: list[_Pair], answers: list[tuple[Answer, Answer]], labels: tuple[str, ...]) -> Parts:

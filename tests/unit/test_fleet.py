@@ -7,7 +7,7 @@ import pytest
 
 from hotloop import fleet as module
 from hotloop.config import RolloutConfig
-from hotloop.errors import InputError
+from hotloop.errors import DiskFullError, InputError
 from hotloop.fleet import Fleet
 from hotloop.testing.clock import SimulatedClock
 from hotloop.types import Command, Declined, Event, LineReport, Live, Model, Staged
@@ -148,8 +148,11 @@ def test_memory_is_bounded(monkeypatch, clock):
         fleet.seen(f"line-{k}")
     assert [one.line for one in fleet.view().lines] == ["line-2", "line-3", "line-4"]
     for version in range(1, 1200):
-        fleet.released(model(version))
-    assert len(fleet._backbones) == 1000
+        fleet.released(model(version, f"backbone-{version}"))
+    assert len(fleet._backbones) <= 1001
+    for version in range(1200, 1300):
+        fleet.declined(Declined(line="line-2", version=version, stays=1, reason="no"))
+    assert len(fleet._lines["line-2"].declined) == 16
 
 
 def test_without_a_model_there_is_nothing_to_roll_out(clock):
@@ -193,7 +196,7 @@ def test_a_refresh_that_a_line_declines_is_rolled_back(stand):
     assert loop.engine.channel.lines()["line-1"] == 3
     loop.engine.stage()
     loop.settle()
-    assert [step.action for step in loop.bodies(Staged)] == ["begin", "offer", "roll back"]
+    assert [step.action for step in loop.bodies(Staged)] == ["begin", "offer", "roll back", "everywhere"]
     assert loop.bodies(Command)[-1].by == "the lines"
     assert loop.engine.model.version == version + 1
     assert loop.engine.model.backbone == loop.vertical.backbone
@@ -308,3 +311,117 @@ def test_a_pinned_line_stays_and_is_not_waited_for(stand):
     with pytest.raises(InputError, match="no line is named to pin"):
         loop.order("pin")
     loop.rebuilt()
+
+
+def killed(loop):
+    """The hub is gone without a word, and comes back."""
+    loop.snapshots.state = None
+    return loop.start().fleet
+
+
+def test_a_hub_that_is_killed_goes_on_with_its_rollout(stand):
+    """With nothing judged since it began: what is logged behind the last judgement counts."""
+    loop, fleet, _version = ready(stand)
+    settled = fleet.settled()
+    fleet = killed(loop)
+    reported(loop)
+    assert fleet.settled() == settled
+    assert [fleet.may(line) for line in ("line-1", "line-2", "line-3")] == [True, False, False]
+
+
+def test_pins_survive_a_kill(stand):
+    """An order is an order once it is in the log."""
+    loop, _fleet, _version = ready(stand)
+    loop.engine.command(Command(order="pin", by="ann", line="line-2"))
+    assert killed(loop).pinned() == {"line-2"}
+    loop.engine.command(Command(order="unpin", by="ann", line="line-2"))
+    assert killed(loop).pinned() == frozenset()
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_a_second_refresh_in_the_first_ones_wave_leaves_the_first_untried(stand, clean):
+    """After a restart, too, the lines that had neither have the backbone of before both."""
+    loop, fleet, _version = ready(stand)
+    first, settled = loop.engine.model.backbone, fleet.settled()
+    loop.retrained([[0.6, 0.8], [-0.8, 0.6]])
+    loop.settle()
+    assert loop.engine.model.backbone not in (first, settled.backbone)
+    if clean:
+        loop.engine.close()
+        fleet = loop.start().fleet
+    else:
+        fleet = killed(loop)
+    assert fleet.settled() == settled
+    reported(loop)
+    loop.engine.stage()
+    assert [fleet.may(line) for line in ("line-1", "line-2", "line-3")] == [True, False, False]
+
+
+def test_what_was_declined_is_known_after_a_restart(stand):
+    """And is not offered to the next one; nor does a verdict begin the rollout anew."""
+    loop, fleet, version = ready(stand)
+    said = Declined(line="line-1", version=version, stays=3, reason="it hung")
+    loop.engine.record([Event("line-1", 1, said)])
+    fleet = killed(loop)
+    reported(loop)
+    loop.engine.stage()
+    assert loop.bodies(Staged)[-1].action == "roll back"
+    assert not any(fleet.may(line) for line in ("line-2", "line-3"))
+
+
+def test_a_head_after_a_restart_does_not_begin_the_rollout_anew(stand):
+    """It goes on where it was."""
+    loop, fleet, version = ready(stand)
+    loop.engine.close()
+    fleet = loop.start().fleet
+    reported(loop)
+    loop.taught(3)
+    loop.engine.stage()
+    assert [step.first for step in loop.bodies(Staged)] == [version] * len(loop.bodies(Staged))
+    assert [fleet.may(line) for line in ("line-1", "line-2", "line-3")] == [True, False, False]
+
+
+def test_many_heads_in_a_wave_do_not_begin_it_anew(fleet, clock):
+    """Ten thousand releases long."""
+    fleet.released(model(2, "b"))
+    assert fleet.tick().number == 1
+    for version in range(3, 10_000):
+        fleet.released(model(version, "b"))
+    for line in who(fleet):
+        fleet.acknowledged(Live(line=line, version=9_000))
+    clock.advance(10.0)
+    for k in range(20):
+        fleet.seen(f"line-{k:02}")
+    step = fleet.tick()
+    assert (step.action, step.number, step.first) == ("offer", 2, 2)
+
+
+def test_the_way_back_is_for_all_at_once_even_in_a_frozen_loop(stand):
+    """After "everywhere" a rollback to the former backbone is no experiment."""
+    loop, fleet, version = ready(stand)
+    fleet.acknowledged(Live(line="line-1", version=version))
+    loop.clock.advance(11.0)
+    reported(loop)
+    loop.engine.stage()
+    assert loop.bodies(Staged)[-1].action == "everywhere"
+    loop.order("freeze")
+    loop.order("rollback", version=3)
+    assert loop.engine.model.backbone == loop.vertical.backbone
+    assert all(fleet.may(line) for line in ("line-1", "line-2", "line-3"))
+    assert fleet.settled().version == loop.engine.model.version
+    fleet = killed(loop)
+    assert fleet.settled().version == loop.engine.model.version
+
+
+def test_a_step_that_the_disk_did_not_take_is_said_again(stand):
+    """The word and the order together, once."""
+    loop, _fleet, version = ready(stand)
+    said = Declined(line="line-1", version=version, stays=3, reason="it hung")
+    loop.engine.record([Event("line-1", 1, said)])
+    loop.log.fails = [DiskFullError("full")]
+    with pytest.raises(DiskFullError):
+        loop.engine.stage()
+    loop.engine.stage()
+    loop.settle()
+    assert [one.order for one in loop.bodies(Command)] == ["rollback"]
+    assert loop.engine.model.backbone == loop.vertical.backbone

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pytest
 
 from hotloop.config import GateConfig, LearnConfig
 from hotloop.errors import ModelError
+from hotloop.generalise import by_site
 from hotloop.predict import Predictor, pack_head, unpack_head
+from hotloop.rollout import Watch
 from hotloop.site_heads import FIRST, SiteHeads, SiteState
-from hotloop.types import Head, Judgement
+from hotloop.types import Head, Judgement, Selection
 
 LOOSE = GateConfig(tolerance=1.0, slice_tolerance=1.0, site_tolerance=1.0)
 
@@ -163,6 +167,56 @@ def test_a_packed_head_whose_sites_do_not_fit_is_refused():
         pack_head(Head(("a", "b"), shared, (0, 0), {"x": np.full((3, 2), np.nan)}))
     with pytest.raises(ModelError, match="at most 64"):
         unpack_head(pack_head(Head(("a", "b"), shared, (0, 0), {str(k): shared for k in range(65)})))
+
+
+def test_another_backbone_keeps_what_was_chosen(stand):
+    """The odd site is answered by its own head on the new one from the first release on; gate and watch judge by it."""
+    loop = stand(turned=True)
+    sites = {"north": same, "south": same, "west": same, "odd": other}
+    grown(loop, FIRST + 30, **sites)
+    assert set(loop.engine.lineage.champion.own) == {"odd"}
+    loop.engine.config = loop.config
+    loop.retrained([[0.0, 1.0], [1.0, 0.0]])
+    loop.settle()
+    assert loop.engine.model.backbone != loop.vertical.backbone
+    assert set(unpack_head(loop.engine.model.head).own) == {"odd"}
+    right = grown(loop, 40, **sites)
+    assert right["odd"] > 0.9
+    assert not loop.engine.lineage.standby.watch.alarm
+    loop.engine.config = loop.config
+    loop.rebuilt()
+
+
+def test_a_site_whose_lessons_are_all_taken_out_has_no_head_of_its_own(stand):
+    """There is nothing that it could be made of."""
+    loop = stand()
+    grown(loop, FIRST + 20, north=same, south=same, west=same, odd=other)
+    assert set(loop.engine.lineage.champion.own) == {"odd"}
+    loop.engine.config = loop.config
+    loop.order("unlearn", selection=Selection(site="odd"))
+    assert not loop.engine.lineage.champion.own
+
+
+def test_a_look_without_evidence_changes_nothing(loop):
+    """What a site has is watched, and given up when it is proven worse: not because a look is undecided."""
+    heads = SiteHeads(loop.config)
+    heads.restore({"a": SiteState(FIRST, 0, 0.3, Watch(0.0, 0.05).state()), "b": SiteState(5)})
+    grown(loop, 20, a=same, b=same)
+    learned = loop.engine.lineage.now
+    assert heads.due() == ["a"]
+    assert heads.look(learned.reflex, lambda: by_site(learned), learned.champion) == []
+    assert (heads.state()["a"].share, heads.state()["a"].looks) == (0.3, 1)
+
+
+def test_the_gate_judges_by_what_answers_at_a_site(loop):
+    """A candidate without the odd site's own head is worse there, and by no less than it is."""
+    grown(loop, FIRST + 20, north=same, south=same, west=same, odd=other)
+    learned = loop.engine.lineage.now
+    head = learned.champion
+    with_own, without = learned.recent.losses(head, replace(head, own={}))
+    odd = np.array(learned.recent.sites()) == "odd"
+    assert without[odd].mean() > with_own[odd].mean() + 0.5
+    np.testing.assert_array_equal(with_own[~odd], without[~odd])
 
 
 def test_sites_are_bounded(loop):

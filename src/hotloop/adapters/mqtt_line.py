@@ -283,9 +283,7 @@ class MqttLine:
             said = msgspec.json.decode(data, type=Feedback)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise InputError(f"this is no feedback: {error}") from error
-        line = self._agent.place.line
-        if said.reviewer != line and not said.reviewer.startswith(f"{line}."):
-            said = msgspec.structs.replace(said, reviewer=f"{line}.{said.reviewer}")
+        said = self._agent.in_its_name(said)
         if said.reviewer == self._config.trust.golden:
             raise InputError(f"{said.reviewer!r} gives the sealed truth (trust.golden): no broker speaks for it")
         _check_sizes(said)

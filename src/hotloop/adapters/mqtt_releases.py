@@ -28,6 +28,7 @@ _RETRY_S: Final = 5.0  # after it would not
 _LEFT_S: Final = 2.0  # after connecting: what an earlier hub left there has come by then
 _HELD: Final = -1  # in place of a version
 _ONLINE, _OFFLINE = (1, b"online"), (0, b"offline")
+_SOMETHING = (0, b"?")  # lies there since before this hub
 _log = logging.getLogger(__name__)
 
 
@@ -45,12 +46,12 @@ def wanted(
     return found
 
 
-def step(want: Wanted, there: Mapping[str, int]) -> tuple[str, Offer] | None:
+def step(want: Wanted, there: Mapping[str, Offer]) -> tuple[str, Offer] | None:
     """The next message that brings the broker nearer to what is wanted: new ones first, then what is over is emptied.
-    `there`: the version on each topic. None: nothing is left to do.
+    `there`: what lies on each topic. None: nothing is left to do. A release that was signed anew is a new one.
     """
     for topic, offer in want.items():
-        if there.get(topic) != offer[0]:
+        if there.get(topic) != offer:
             return topic, offer
     return next(((topic, (0, b"")) for topic in there if topic not in want), None)
 
@@ -65,7 +66,7 @@ class MqttReleases:
         self._connection = Connection(config.mqtt, who, self)
         self._changed = threading.Condition()
         self._want: dict[str, Offer] = {}
-        self._there: dict[str, int] = {}
+        self._there: dict[str, Offer] = {}
         self._open = False  # the broker has not said what became of the last message
         self._failure = ""  # why it would not have it
         self._unable = ""  # why a release cannot be put there
@@ -122,7 +123,7 @@ class MqttReleases:
         """What was kept there before."""
         if said.kept and said.data:
             with self._changed:
-                self._there.setdefault(said.topic, 0)
+                self._there.setdefault(said.topic, _SOMETHING)
                 self._changed.notify_all()
 
     def put(self, failure: str) -> None:
@@ -158,12 +159,12 @@ class MqttReleases:
         if not self._unable:
             return step({**self._want, self._topics.hub: _ONLINE}, self._there)
         waits = time.monotonic() < self._again_s
-        if self._there.get(self._topics.hub) != _OFFLINE[0]:
+        if self._there.get(self._topics.hub) != _OFFLINE:
             return None if waits and self._speechless else (self._topics.hub, _OFFLINE)
         return None if waits else step(self._want, self._there)
 
     def _put_one(self, topic: str, offer: Offer) -> None:
-        version, data = offer
+        data = offer[1]
         connection = self._up_s
         why = "it is larger than a message may be" if len(data) > RELEASE_BYTES_MAX else self._given(topic, data)
         with self._changed:
@@ -173,7 +174,7 @@ class MqttReleases:
                 self._cannot(f"{topic}: {why}")
                 self._speechless = topic == self._topics.hub
             elif data:
-                self._there[topic] = version
+                self._there[topic] = offer
             else:
                 self._there.pop(topic, None)
 

@@ -126,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
                 said = self.agent.sense(Payload(body, kind))
                 self._answer({"prediction": said.id, "version": said.version, "outputs": said.outputs})
             else:
-                self.agent.say(_feedback(body))
+                self.agent.say(self.agent.in_its_name(_feedback(body)))
                 self._answer({"taken": True})
         except InputError as error:
             self._fail(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))

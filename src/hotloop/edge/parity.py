@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -34,26 +35,30 @@ _NEAR_SHARE = 0.95  # of the scores that must be as near as is asked: a single o
 
 @dataclass(frozen=True)
 class Limits:
-    """What a runtime is asked for: the least share of payloads answered alike, by how much scores may differ (95 of
-    100), the longest answer (median), and the largest process.
+    """What a runtime is asked for: the least share of payloads answered alike, of all and of the telling ones (of which
+    either says something), and how many of those there must be; by how much scores may differ (95 of 100), the longest
+    answer (median), and the largest process.
     """
 
     alike_min: float = 0.99
+    telling_min: int = 5
     apart_max: float = 0.1
     latency_ms_max: float = 1000.0
     mib_max: float = 4096.0
 
 
-_NAMES = {"alike": "alike_min", "apart": "apart_max", "ms": "latency_ms_max", "mib": "mib_max"}
+_NAMES = {
+    "alike": "alike_min", "telling": "telling_min", "apart": "apart_max", "ms": "latency_ms_max", "mib": "mib_max",
+}  # fmt: skip
 
 
 def limits_of(text: str) -> Limits:
     """Limits as they are typed: "alike=0.98,ms=20". What is not named is as by default. ConfigError."""
-    found = {}
+    found: dict[str, Any] = {}
     for part in filter(None, text.split(",")):
         name, _, number = part.strip().partition("=")
         try:
-            found[_NAMES[name]] = float(number)
+            found[_NAMES[name]] = int(number) if name == "telling" else float(number)
         except (KeyError, ValueError):
             raise ConfigError(f"{part!r} is no limit: give {', '.join(f'{one}=NUMBER' for one in _NAMES)}") from None
     return Limits(**found)
@@ -99,15 +104,21 @@ def exported(
     of: Vertical | None = None,
 ) -> tuple[bytes, list[Parity]]:  # fmt: skip
     """The backbone of `of` (None: the start model's) with those other forms of it that pass, as a bundle; and what was
-    found. ModelError if it cannot be had in a form at all.
+    found. ModelError if the plain one does not answer.
     """
     vertical = of or load_vertical(config)
     if not isinstance(vertical, Exportable):
         raise ModelError(f"the vertical {config.vertical!r} has no network to export")
-    forms = {variant: vertical.converted(variant, payloads) for variant in variants}
-    found = compared(config, variants, payloads, limits, head, vertical.carrying(forms))
+    forms, failed = {}, []
+    for variant in variants:
+        try:
+            forms[variant] = vertical.converted(variant, payloads)
+        except ModelError as error:
+            failed.append(Parity(variant, 0.0, 0.0, 0.0, 0.0, str(error)))
+    found = compared(config, list(forms), payloads, limits, head, vertical.carrying(forms))
     passed = {one.runtime for one in found if not one.refused}
-    return vertical.carrying({variant: data for variant, data in forms.items() if variant in passed}), found
+    kept = {variant: data for variant, data in forms.items() if variant in passed}
+    return vertical.carrying(kept), [*found, *failed]
 
 
 def learned(config: LoopConfig, vertical: Vertical) -> Head | None:
@@ -151,12 +162,17 @@ def _judged(runtime: str, trial: Trial, plain: Trial, limits: Limits) -> Parity:
     if trial.failure:
         return Parity(runtime, 0.0, 0.0, 0.0, 0.0, trial.failure)
     pairs = list(zip(plain.answers, trial.answers, strict=True))
-    alike = sum(agree(one, other) for one, other in pairs) / max(len(pairs), 1)
+    telling = [pair for pair in pairs if pair[0] or pair[1]]  # a network that finds nothing agrees on what is good
+    alike = min(sum(agree(*pair) for pair in some) / max(len(some), 1) for some in (pairs, telling))
     differences = [d for one, other in pairs if agree(one, other) for d in _apart(one, other)]
     apart = float(np.quantile(differences, _NEAR_SHARE)) if differences else 0.0
     latency_ms, mib = 1e3 * median(trial.seconds), trial.peak_bytes / 2**20
     refused = ""
-    if alike < limits.alike_min:
+    said = sum(bool(answer) for answer in plain.answers)
+    if said < min(limits.telling_min, len(pairs)) or not said:
+        refused = f"the pieces tell too little: something is found on {said} of {len(pairs)}, give at least "
+        refused += f"{limits.telling_min} of which something is found"
+    elif alike < limits.alike_min:
         refused = f"it answers {alike:.1%} as the plain one does; {limits.alike_min:.1%} is asked"
     elif apart > limits.apart_max:
         refused = f"its scores are up to {apart:.3f} from the plain one's; {limits.apart_max:g} is allowed"

@@ -133,6 +133,8 @@ class RecentPast:
         owner = np.where(used != _GAP, used, self._examples_max + 1)
         columns = np.concatenate([head.weights[:, : len(head.labels)] for head in heads], axis=1)
         scores = self._x[: self._end] @ columns.astype(np.float32)
+        for place, head in enumerate(heads):
+            self._by_their_own(scores, owner, head, place * len(head.labels))
         count = len(heads[0].labels)  # those compared have the same
         there = decided(self._y[: self._end, :count], np.full(count, 0.5))
         parts = np.split(scores, len(heads), axis=1)
@@ -142,6 +144,15 @@ class RecentPast:
             )
             for head, part in zip(heads, parts, strict=True)
         ]
+
+    def _by_their_own(self, scores: NDArray[np.float32], owner: NDArray[np.intp], head: Head, first: int) -> None:
+        """The rows of sites with weights of their own, in place of what the shared ones say, from a column on."""
+        for site, weights in head.own.items():
+            slots = [slot for name, (_, _, slot) in self._spans.items() if self._places[name][1] == site]
+            rows = np.flatnonzero(np.isin(owner, slots))
+            if len(rows):
+                count = len(head.labels)
+                scores[rows, first : first + count] = self._x[rows] @ weights[:, :count].astype(np.float32)
 
     def _losses(self, answer: _Answer) -> Floats:
         said, there = answer.said, answer.there

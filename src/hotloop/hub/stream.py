@@ -83,7 +83,8 @@ class Broadcast:
         self._newest: _Offer = (0, b"")
         self._settled: _Offer = (0, b"")  # what every line may take
         self._tap: Tap | None = None
-        self._fresh_s, self._framed_s = fresh_s, time.monotonic()
+        self._fresh_s = fresh_s
+        self._framed_s = self._settled_s = time.monotonic()  # when the two events were made
         self._model: Model | None = None  # the newest
 
     def for_line(self, line: str) -> _Offer:
@@ -144,8 +145,11 @@ class Broadcast:
             try:
                 model = self._channel.follow("hub", newest[0], _WATCH_S)
                 self._go_on()
-                if model is None and time.monotonic() - self._framed_s > self._fresh_s:
-                    model, settled = self._model, (0, b"")  # a line that comes now must not get what has expired
+                # a line that comes now must not get what has expired
+                if time.monotonic() - self._settled_s > self._fresh_s:
+                    model, settled = model or self._model, (0, b"")
+                elif model is None and time.monotonic() - self._framed_s > self._fresh_s:
+                    model = self._model
                 if not self._changed() and model is None:
                     self._stop.wait(_PAUSE_S)
                     continue
@@ -171,11 +175,11 @@ class Broadcast:
         final = model if self._fleet is None else self._fleet.settled() or model
         if model is not None:
             if final is not None and final.version not in (model.version, settled[0]):
-                settled = (final.version, self._framed(final))
+                settled, self._settled_s = (final.version, self._framed(final)), time.monotonic()
             newest = (model.version, self._framed(model))
             self._model, self._framed_s = model, time.monotonic()
         if final is None or final.version == newest[0]:
-            settled = newest
+            settled, self._settled_s = newest, self._framed_s
         return newest, settled
 
     def _changed(self) -> bool:

@@ -42,10 +42,11 @@ _PROVIDERS: Final[dict[str, str]] = {
 }
 _ENGINES: Final = {"litert": "ai_edge_litert", "openvino": "openvino"}  # packages of their own
 _GUARD: Final = b"\n\x08location"  # the key that every reference to external data carries (onnx.proto, external_data)
-# what onnxruntime raises; its classes share no base but Exception
+# what engines and callables raise; onnxruntime's classes share no base but Exception
 REFUSALS: Final = (
-    RuntimeError, ValueError, TypeError, state.EPFail, state.Fail, state.InvalidArgument, state.InvalidGraph,
-    state.InvalidProtobuf, state.NoModel, state.NotImplemented, state.RuntimeException,
+    RuntimeError, ValueError, TypeError, LookupError, OSError, AssertionError, AttributeError, ArithmeticError,
+    state.EPFail, state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NoModel,
+    state.NotImplemented, state.RuntimeException,
 )  # fmt: skip
 
 
@@ -88,7 +89,13 @@ def open_network(files: Mapping[str, bytes], wanted: Sequence[str] = ("cpu",)) -
         if why := lacking(runtime, files):
             left.append(why)
             continue
-        opened = _open(runtime, files)
+        try:
+            opened = _open(runtime, files)
+        except ModelError as error:
+            if runtime == "cpu":
+                raise
+            left.append(f"{runtime}: {error}")
+            continue
         return Network(opened.call, runtime, opened.size, tuple(left))
     raise ModelError("there is no network in these files")
 
@@ -132,6 +139,8 @@ def _onnx(onnx: bytes, provider: str) -> _Opened:
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(onnx, options, providers=list(dict.fromkeys((provider, _PROVIDERS["cpu"]))))
+    if provider not in session.get_providers()[:1]:  # its libraries are not here: ONNX Runtime falls back by itself
+        raise ModelError(f"{provider} does not start on this device")
     image, *others = session.get_inputs()
 
     def call(planes: Array) -> Sequence[Array]:
@@ -197,7 +206,10 @@ def _installed(name: str) -> Call:
     if not found:
         names = ", ".join(sorted(point.name for point in entry_points(group=NETWORKS))) or "none"
         raise ModelError(f"no network {name!r} is installed (entry point {NETWORKS}); there are: {names}")
-    return cast("Call", next(iter(found)).load()())
+    try:
+        return cast("Call", next(iter(found)).load()())
+    except (*REFUSALS, ImportError) as error:
+        raise ModelError(f"the network {name!r} cannot be made: {type(error).__name__}: {error}") from error
 
 
 def _size_of(shape: Sequence[Any]) -> tuple[int, int] | None:

@@ -27,6 +27,12 @@ class Stage(msgspec.Struct, frozen=True):
         everywhere = step.backbone if step.action == "everywhere" else self.everywhere
         return msgspec.structs.replace(self, last=step, everywhere=everywhere)
 
+    def after(self, body: object) -> Stage:
+        """After an event of any kind."""
+        if isinstance(body, Staged):
+            return self.went(body)
+        return self.told(body) if isinstance(body, Command) else self
+
     def told(self, command: Command) -> Stage:
         """After an order: others than "pin" and "unpin" change nothing here."""
         if command.order == "pin":
@@ -51,7 +57,8 @@ def standing(stage: Stage, backbones: list[tuple[int, str]]) -> Standing:
 
     A log that says nothing of rollouts is taken as one in which every line has what answers.
     """
-    present = backbones[-1][1]
-    if stage.last is None or present == (stage.everywhere or backbones[0][1]):
+    present, everywhere = backbones[-1][1], stage.everywhere or backbones[0][1]
+    if stage.last is None or present == everywhere:
         return Standing(0, None)
-    return Standing(backbones[-1][0] - 1, stage.last if stage.last.backbone == present else None)
+    had = max((place for place, (_, backbone) in enumerate(backbones) if backbone == everywhere), default=-1)
+    return Standing(backbones[had + 1][0] - 1, stage.last if stage.last.backbone == present else None)

@@ -14,9 +14,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from hotloop.config import RolloutConfig
+
+_GONE_S: Final = 86_400.0  # a line that was silent for a day is no line any more
 
 
 @dataclass(frozen=True)
@@ -52,34 +54,47 @@ class Plan:
 def next_wave(fleet: Sequence[LineState], wave: Wave | None, version: int, now_s: float, config: RolloutConfig) -> Plan:
     """What follows for the release of `version`: the next wave, patience, all lines, or the way back.
 
-    Lines that are away or pinned are neither waited for nor counted; they come later, or not.
+    Pinned lines are neither waited for nor counted. A line that falls silent after it was offered the release may have
+    been taken down by it: it is waited for, and where most of a wave have, that is the way back.
     """
-    present = [one for one in fleet if one.silent_s <= config.away_s and not one.pinned]
+    known = [one for one in fleet if not one.pinned and one.silent_s <= _GONE_S]
+    present = [one for one in known if one.silent_s <= config.away_s]
     if wave is None:
-        return _first(present, config)
-    offered = [one for one in present if one.line in wave.lines]
-    if declined := [one for one in fleet if one.line in wave.lines and one.declined]:
-        share = len(declined) / max(len(wave.lines), 1)
-        if share > config.declined_max or len(declined) == len(offered):
-            first = declined[0]
-            said = f"{len(declined)} of {len(wave.lines)} lines of wave {wave.number} declined it"
-            return Plan("roll back", wave.lines, f"{said}; {first.line}: {first.declined}")
+        return _first(present, known, config)
+    offered = [one for one in known if one.line in wave.lines]
+    number, count = wave.number, max(len(offered), 1)
+    declined = [one for one in offered if one.declined]
+    if len(declined) / count > config.declined_max:
+        first = declined[0]
+        said = f"{len(declined)} of {count} lines of wave {number} declined it"
+        return Plan("roll back", wave.lines, f"{said}; {first.line}: {first.declined}")
+    lost = [one for one in offered if one.silent_s > config.away_s]
+    if 2 * len(lost) > count:
+        said = f"{len(lost)} of {count} lines of wave {number} fell silent after they were offered it"
+        return Plan("roll back", wave.lines, f"{said}: {_names(lost)}")
+    if lost:
+        said = f"{len(lost)} of {count} lines of wave {number} fell silent after they were offered it: {_names(lost)}"
+        return Plan("wait", wave.lines, f"{said}. hotloop pin leaves a line out")
     if not offered:
-        again = _first(present, config)
-        return Plan(again.action, wave.lines | again.lines, f"wave {wave.number} went away; {again.reason}")
-    waiting = [one for one in offered if one.version < version and not one.declined]
-    if waiting:
-        names = ", ".join(one.line for one in waiting[:3])
-        return Plan("wait", wave.lines, f"{len(waiting)} of {len(offered)} lines do not answer with it yet: {names}")
+        return _first(present, known, config)
+    if waiting := [one for one in offered if one.version < version and not one.declined]:
+        said = f"{len(waiting)} of {count} lines do not answer with it yet: {_names(waiting)}"
+        return Plan("wait", wave.lines, said)
     if (left := config.wave_s - (now_s - wave.began_s)) > 0:
-        return Plan("wait", wave.lines, f"wave {wave.number} answers with it; {left:.0f} s until the next")
+        return Plan("wait", wave.lines, f"wave {number} answers with it; {left:.0f} s until the next")
     return _following(present, wave, config)
 
 
-def _first(present: Sequence[LineState], config: RolloutConfig) -> Plan:
-    """The canary: a share of the lines, all of as few sites as can be."""
-    if len(present) <= 1:
-        return Plan("everywhere", frozenset(one.line for one in present), "there are not two lines to tell apart")
+def _names(lines: Sequence[LineState]) -> str:
+    return ", ".join(one.line for one in lines[:3])
+
+
+def _first(present: Sequence[LineState], known: Sequence[LineState], config: RolloutConfig) -> Plan:
+    """The canary: a share of the lines, all of as few sites as can be; once most of the lines are here."""
+    if len(known) <= 1:
+        return Plan("everywhere", frozenset(one.line for one in known), "there are not two lines to tell apart")
+    if 2 * len(present) < len(known):
+        return Plan("wait", frozenset(), f"{len(present)} of {len(known)} lines are here: waiting for more")
     count = max(1, math.ceil(config.canary_share * len(present)))
     lines = frozenset(one.line for one in _ordered(present)[:count])
     return Plan("offer", lines, f"canary: {count} of {len(present)} lines")

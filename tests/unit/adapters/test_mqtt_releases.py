@@ -63,14 +63,15 @@ def test_a_hold_is_kept_and_ends(hub, broker, stations):
 
 def test_what_is_new_goes_first_and_what_is_over_is_emptied_last():
     """So no line is without a release in between."""
-    want, there = {SETTLED: (5, b"e")}, {SETTLED: 3, ONE: 4, TWO: 4}
+    want, there = {SETTLED: (5, b"e")}, {SETTLED: (3, b"c"), ONE: (4, b"d"), TWO: (4, b"d")}
     said = []
     while (found := step(want, there)) is not None:
         topic, (version, data) = found
         said.append((topic, data))
-        there = there | {topic: version} if data else {name: v for name, v in there.items() if name != topic}
+        there = there | {topic: (version, data)} if data else {name: v for name, v in there.items() if name != topic}
     assert said == [(SETTLED, b"e"), (ONE, b""), (TWO, b"")]
-    assert there == {SETTLED: 5}
+    assert there == {SETTLED: (5, b"e")}
+    assert step({SETTLED: (5, b"signed anew")}, there) == (SETTLED, (5, b"signed anew"))
 
 
 @pytest.fixture

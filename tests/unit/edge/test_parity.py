@@ -71,6 +71,20 @@ def test_a_few_scores_may_be_far_off(trials):
     assert "0.400 from" in compared(trials)["int8"].refused
 
 
+def test_pieces_on_which_nothing_is_found_tell_nothing(trials):
+    """A network of zeros answers them alike: some must be there of which something is found."""
+    nothing = Trial(((),) * 100, (0.004,) * 100)
+    trials["cpu"] = nothing
+    trials["int8"] = nothing
+    assert "found on 0 of 100, give at least 5" in compared(trials)["int8"].refused
+    trials["cpu"] = Trial(((),) * 96 + (OPEN,) * 4, (0.004,) * 100)
+    assert "found on 4 of 100" in compared(trials)["int8"].refused
+    trials["cpu"] = Trial(((),) * 94 + (OPEN,) * 6, (0.004,) * 100)
+    assert "answers 0.0% as the plain one" in compared(trials)["int8"].refused, "of those that tell something"
+    trials["int8"] = trials["cpu"]
+    assert compared(trials)["int8"].refused == ""
+
+
 def test_a_plain_runtime_that_does_not_answer_is_an_error(trials):
     """There is nothing to compare with."""
     trials["cpu"] = Trial(failure="no such model")
@@ -145,7 +159,7 @@ def test_a_form_that_passes_is_exported_and_used(boards):
     """The bundle is the start model, with INT8 in it; the line says on what it runs."""
     out = boards / "boards.bundle"
     words = ["export", boards / "loop.toml", "--images", boards, "--out", out, "--variant", "int8"]
-    done = invoked(*words, "--ask", "alike=0.6,apart=0.5")
+    done = invoked(*words, "--ask", "alike=0.6,apart=0.5,telling=1")
     assert done.exit_code == 0, done.output
     assert 'runtimes to ["int8"]' in done.output
     (boards / "loop.toml").write_text('[inspection]\nstart = "boards.bundle"\nruntimes = ["int8"]\n')
@@ -168,7 +182,8 @@ def test_a_form_that_answers_otherwise_is_refused_and_not_written(boards, monkey
             one.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(one), one.name))
     monkeypatch.setattr(variants, "int8", lambda network, inputs: model.SerializeToString())
     out = boards / "boards.bundle"
-    done = invoked("export", boards / "loop.toml", "--images", boards, "--out", out, "--variant", "int8")
+    words = ["export", boards / "loop.toml", "--images", boards, "--out", out, "--variant", "int8"]
+    done = invoked(*words, "--ask", "telling=1")
     assert done.exit_code == 1
     assert "int8 refused: it answers 0.0% as the plain one does" in done.output
     assert not out.exists()
@@ -181,6 +196,18 @@ def test_limits_are_read_as_they_are_typed():
     for wrong in ("alike", "speed=3", "ms=quick"):
         with pytest.raises(ConfigError, match=f"'{wrong}' is no limit: give alike=NUMBER"):
             parity.limits_of(wrong)
+
+
+def test_a_form_that_cannot_be_made_does_not_take_the_others_with_it(boards, monkeypatch):
+    """It is refused by name."""
+    monkeypatch.setattr(variants, "is_here", lambda package: False)
+    out = boards / "boards.bundle"
+    words = ["export", boards / "loop.toml", "--images", boards, "--out", out, "--variant", "litert"]
+    words += ["--variant", "int8"]
+    done = invoked(*words, "--ask", "alike=0.6,apart=0.5,telling=1")
+    assert done.exit_code == 1
+    assert "litert refused: a .tflite file is made with litert-torch" in done.output
+    assert set(msgspec.msgpack.decode(out.read_bytes())["variants"]) == {"int8"}
 
 
 def test_a_vertical_without_a_network_exports_nothing(tmp_path):

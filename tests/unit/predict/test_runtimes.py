@@ -48,7 +48,9 @@ def test_the_first_that_is_there_is_used_and_the_others_are_said(here, monkeypat
 
     def opened(onnx_bytes, options, providers):
         asked.append(providers)
-        return SimpleNamespace(get_inputs=lambda: [SimpleNamespace(name="x", shape=[1, 3, 32, 64])])
+        return SimpleNamespace(
+            get_inputs=lambda: [SimpleNamespace(name="x", shape=[1, 3, 32, 64])], get_providers=lambda: providers
+        )
 
     monkeypatch.setattr(runtimes.onnxruntime, "InferenceSession", opened)
     found = open_network({"onnx": b"x"}, ("tensorrt", "litert", "cuda", "cpu"))
@@ -56,6 +58,35 @@ def test_the_first_that_is_there_is_used_and_the_others_are_said(here, monkeypat
     assert asked == [["CUDAExecutionProvider", "CPUExecutionProvider"]]
     assert [why.split(":")[0] for why in found.passed_over] == ["tensorrt", "litert"]
     assert found.words.startswith("on cuda (tensorrt: not on this device")
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")  # what ONNX Runtime says of one that it has not
+def test_a_provider_that_does_not_start_is_passed_over(here):
+    """It is built in, and its libraries are not here: ONNX Runtime would fall back without a word."""
+    found = open_network({"onnx": doubler(), "int8": doubler()}, ("cuda", "int8"))
+    assert found.runtime == "int8"
+    assert "cuda: CUDAExecutionProvider does not start on this device" in found.words
+
+
+def test_a_form_that_is_damaged_is_passed_over():
+    """The network itself is not."""
+    found = open_network({"onnx": doubler(), "int8": b"junk", "litert": b"junk"}, ("int8", "litert"))
+    assert found.runtime == "cpu"
+    assert [why.split(":")[0] for why in found.passed_over] == ["int8", "litert"]
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), OSError("x"), AssertionError("x"), ZeroDivisionError("x")])
+def test_whatever_a_callable_raises_is_ours(monkeypatch, error):
+    """When it is made and when it is called."""
+
+    def broken(*_):
+        raise error
+
+    for load in (lambda: broken, lambda: lambda: broken):
+        point = SimpleNamespace(name="mine", load=load)
+        monkeypatch.setattr(runtimes, "entry_points", lambda group, name=None, point=point: [point])
+        with pytest.raises(ModelError):
+            open_network({"python": b"mine"})(IMAGE)
 
 
 def test_the_cpu_is_the_last_resort():

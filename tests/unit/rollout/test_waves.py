@@ -96,25 +96,71 @@ def test_one_broken_device_of_many_does_not_stop_a_release():
     assert next_wave(lines, wave, NEW, 20.0, CONFIG).action == "roll back"
 
 
-def test_lines_that_are_away_are_not_waited_for():
-    """They take it when they are back; a line that went away after it was offered holds nobody up."""
+def test_lines_that_are_away_are_not_offered_it_first():
+    """They take it when they are back."""
     lines = fleet(20)
     lines[0] = LineState("line-000", "site-0", 8, 3600.0)
     plan = next_wave(lines, None, NEW, 0.0, CONFIG)
     assert plan.lines == {"line-001", "line-002"}
     wave = Wave(plan.lines, 0.0, 1)
-    lines = answering(lines, wave)
-    lines[1] = LineState("line-001", "site-0", 8, 61.0)
-    assert next_wave(lines, wave, NEW, 10.0, CONFIG).action == "offer"
+    assert next_wave(answering(lines, wave), wave, NEW, 10.0, CONFIG).action == "offer"
 
 
-def test_a_wave_that_went_away_altogether_proves_nothing():
-    """Others try it in its place."""
-    lines = [LineState(one.line, one.site, 8, 3600.0 if k < 2 else 1.0) for k, one in enumerate(fleet(20))]
-    wave = Wave(frozenset({"line-000", "line-001"}), 0.0, 1)
+def test_a_line_that_falls_silent_after_it_was_offered_is_waited_for():
+    """The release may have taken it down: nobody else gets it before it is back, or an engineer leaves it out."""
+    wave = Wave(frozenset({"line-000", "line-001", "line-002"}), 0.0, 1)
+    lines = answering(fleet(20), wave)
+    lines[1] = LineState("line-001", "site-0", NEW, 61.0)
     plan = next_wave(lines, wave, NEW, 100.0, CONFIG)
-    assert (plan.action, "went away" in plan.reason) == ("offer", True)
-    assert plan.lines == {"line-000", "line-001", "line-002", "line-003"}
+    assert plan.action == "wait"
+    assert "1 of 3 lines of wave 1 fell silent after they were offered it: line-001" in plan.reason
+    lines[1] = LineState("line-001", "site-0", NEW, 61.0, pinned=True)
+    assert next_wave(lines, wave, NEW, 100.0, CONFIG).action != "wait"
+    lines[1] = LineState("line-001", "site-0", NEW, 90_000.0)
+    assert next_wave(lines, wave, NEW, 100.0, CONFIG).action != "wait", "it is no line any more"
+
+
+@pytest.mark.parametrize("acknowledged", [True, False])
+def test_a_wave_that_mostly_fell_silent_is_the_way_back(acknowledged):
+    """Whether it answered before that or not: one wave is all that a release that kills can reach."""
+    wave = Wave(frozenset({"line-000", "line-001", "line-002"}), 0.0, 1)
+    lines = answering(fleet(20), wave) if acknowledged else fleet(20)
+    for k in (0, 2):
+        lines[k] = LineState(f"line-00{k}", "site-0", NEW if acknowledged else 8, 61.0)
+    plan = next_wave(lines, wave, NEW, 100.0, CONFIG)
+    assert plan.action == "roll back"
+    assert "2 of 3 lines of wave 1 fell silent" in plan.reason
+
+
+def test_a_wave_of_lines_that_are_none_any_more_begins_anew():
+    """All of it was silent for a day."""
+    lines = [LineState(one.line, one.site, 8, 90_000.0 if k < 2 else 1.0) for k, one in enumerate(fleet(20))]
+    plan = next_wave(lines, Wave(frozenset({"line-000", "line-001"}), 0.0, 1), NEW, 100.0, CONFIG)
+    assert (plan.action, plan.lines) == ("offer", {"line-002", "line-003"})
+
+
+def test_it_begins_when_most_lines_are_here():
+    """A switch has failed, or the plant is off: one line that is here is no canary of all, and none is everybody."""
+    lines = [LineState(one.line, one.site, 8, 1.0 if k < 1 else 3600.0) for k, one in enumerate(fleet(10))]
+    plan = next_wave(lines, None, NEW, 0.0, CONFIG)
+    assert (plan.action, "1 of 10 lines are here" in plan.reason) == ("wait", True)
+    away = [LineState(one.line, one.site, 8, 3600.0) for one in fleet(10)]
+    assert next_wave(away, None, NEW, 0.0, CONFIG).action == "wait"
+    half = [LineState(one.line, one.site, 8, 1.0 if k < 5 else 3600.0) for k, one in enumerate(fleet(10))]
+    assert next_wave(half, None, NEW, 0.0, CONFIG).action == "offer"
+    pinned = [LineState(one.line, one.site, 8, 1.0, pinned=k > 0) for k, one in enumerate(fleet(10))]
+    assert next_wave(pinned, None, NEW, 0.0, CONFIG).action == "everywhere", "pinned lines are asked nothing"
+
+
+def test_an_old_word_of_one_line_does_not_undo_a_wave_of_many():
+    """Of a hundred that were offered it one has declined it; the others are off for the night."""
+    lines = fleet(100)
+    wave = Wave(frozenset(one.line for one in lines), 0.0, 3)
+    lines = [LineState(one.line, one.site, NEW, 1.0) for one in lines]
+    lines[0] = LineState("line-000", "site-0", 8, 1.0, declined="its memory is full")
+    for k in range(2, 40):
+        lines[k] = LineState(lines[k].line, lines[k].site, NEW, 3600.0)
+    assert next_wave(lines, wave, NEW, 100.0, CONFIG).action == "wait"
 
 
 def test_a_pinned_line_is_left_alone():

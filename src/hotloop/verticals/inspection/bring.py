@@ -122,9 +122,22 @@ def _feed(onnx_file: bytes, given: argparse.Namespace) -> Feed:
     except (DecodeError, IndexError) as error:
         raise ModelError(f"{given.onnx} is no ONNX model: {error}") from error
     sides = [one.dim_value for one in dims][2:4]
-    rows, columns = (side or given.side for side in (sides if len(sides) == 2 else (0, 0)))
-    family = _FEEDS[given.layout] | json.loads(given.feed)
-    return msgspec.convert({"layout": given.layout, "size_px": (rows, columns), **family}, Feed, strict=False)
+    rows, columns = (side if side > 0 else given.side for side in (sides if len(sides) == 2 else (0, 0)))
+    if min(rows, columns) < _STRIDES_PX[-1]:
+        raise InputError(f"pictures of {rows} x {columns} px: a detector sees at least {_STRIDES_PX[-1]} px (--side)")
+    try:
+        family = _FEEDS[given.layout] | json.loads(given.feed)
+        return msgspec.convert({"layout": given.layout, "size_px": (rows, columns), **family}, Feed)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"--feed {given.feed}: {error}") from error
+
+
+def _labels(text: str) -> tuple[str, ...]:
+    """Labels by commas: each once, none empty."""
+    labels = tuple(label.strip() for label in text.split(","))
+    if not all(labels) or len(set(labels)) != len(labels):
+        raise InputError(f"--labels {text}: name each class of the file once, in order, by commas")
+    return labels
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -143,12 +156,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         data = given.onnx.read_bytes()
     except OSError as error:
         raise ModelError(f"{given.onnx} cannot be read: {error.strerror}") from error
-    labels = tuple(given.labels.split(","))
+    labels = _labels(given.labels)
+    if not 0.0 < given.threshold <= 1.0:
+        raise InputError(f"--threshold {given.threshold}: a score is above 0, at most 1")
     description = Description(labels, "colour", (given.threshold,) * len(labels), feed=_feed(data, given))
     pieces = payloads_of(SenseConfig(reference_suffix=""), given.images)
     pictures = [as_colour(decode_image(piece.data)) for piece in track(pieces, "measuring features")]
     bundle = brought(data, description, pictures)
-    given.out.write_bytes(bundle)
+    try:
+        given.out.write_bytes(bundle)
+    except OSError as error:
+        raise InputError(f"{given.out} cannot be written: {error.strerror}") from error
     columns = len(msgspec.json.decode(msgspec.msgpack.decode(bundle)["description"])["mean"])
     print(f'{given.out}: {columns} features a box. Set [inspection] start = "{given.out}"')  # noqa: T201
 

@@ -151,14 +151,17 @@ def fitted(image: Pixels, feed: Feed) -> tuple[Maps, Placed]:
 def split(outputs: Sequence[NDArray[np.generic]], feed: Feed, labels: int) -> tuple[Decoded, list[Maps]]:
     """What a network answered: its boxes and scores, and the outputs that are features. ModelError."""
     try:
-        if feed.layout == "rt-detr":
-            found, count = _detr(outputs, feed, labels)
-        else:
-            found, count = _grid(np.asarray(outputs[0], np.float64), feed, labels), 1
+        with np.errstate(invalid="ignore", over="ignore"):  # what is no number is refused below
+            if feed.layout == "rt-detr":
+                found, count = _detr(outputs, feed, labels)
+            else:
+                found, count = _grid(np.asarray(outputs[0], np.float64), feed, labels), 1
     except (IndexError, ValueError, ModelError) as error:
         found_shapes = [output.shape for output in outputs]
         said = f"The outputs {found_shapes} are not those of {feed.layout} with {labels} labels: {error}"
         raise ModelError(said) from error
+    if not (np.isfinite(found.regions).all() and np.isfinite(found.scores).all()):
+        raise ModelError(f"A detector of layout {feed.layout} answers with what is no number.")
     return found, [np.asarray(output, np.float32) for output in outputs[count:]]
 
 
@@ -188,6 +191,8 @@ def _detr(outputs: Sequence[NDArray[np.generic]], feed: Feed, labels: int) -> tu
     if first.ndim == 1:  # labels, boxes, scores
         boxes, scores = np.asarray(outputs[1], np.float64), np.asarray(outputs[2], np.float64)
         spread = np.zeros((len(first), labels))
+        if len(first) and not 0 <= first.min() <= first.max() < labels:
+            raise ModelError(f"a label that is none of {labels}")
         spread[np.arange(len(first)), first.astype(int)] = scores
         return Decoded(boxes.reshape(-1, 4), spread), 3
     if first.shape[1] == 4 + labels:

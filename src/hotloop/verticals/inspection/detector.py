@@ -75,9 +75,9 @@ class Feed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     layout: Literal["yolox", "yolox-decoded", "yolov5", "yolov8", "rt-detr"]
     size_px: tuple[int, int]
     fit: Literal["corner", "centre", "stretch"]
-    divisor: float = 255.0
+    divisor: Annotated[float, Meta(gt=0)] = 255.0
     bgr: bool = False
-    pad: int = 114
+    pad: Annotated[int, Meta(ge=0, le=255)] = 114
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     spread: tuple[float, float, float] = (1.0, 1.0, 1.0)
 

@@ -38,7 +38,7 @@ _OVERTIME = 1.3  # of the time allowed, after which a run ends before its plan
 _TRAIN_SHARE = 0.9  # of the time allowed goes to steps, the rest to what comes after
 _SAY_EVERY = 10  # steps
 _NICE = 10
-_PARITY_MAX = 100  # newest pieces on which other forms of the network are compared with it
+_PARITY_MAX = 100  # newest verified pieces on which other forms of the network are compared with it
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -147,7 +147,10 @@ def _in_other_forms(
     moved = [_moved(one.example, proposals) for one in job.examples]
     reflex = Reflex(after.teach, after.start(), config.learn)
     reflex.learn([Change(0, None, example) for example in moved])
-    pieces = [payloads(folder)(example) for example in moved[-_PARITY_MAX:]]
+    named = [one for one in moved if any(claim.label for word in one.feedback for claim in word.claims)]
+    rest = [one for one in moved if one not in named]
+    chosen = [*rest[-_PARITY_MAX // 2 :], *named[-_PARITY_MAX:]][-_PARITY_MAX:]  # what is there tells most
+    pieces = [payloads(folder)(example) for example in chosen]
     try:
         bundle, found = exported(config, variants, pieces, Limits(), reflex.head(), after)
     except ModelError as error:

@@ -17,6 +17,7 @@ from hotloop.errors import InputError, ModelError
 from hotloop.types import Example, Floats, Payload
 from hotloop.verticals.inspection.boards import KINDS
 from hotloop.verticals.inspection.bundle import BOXES, make_bundle, open_bundle
+from hotloop.verticals.inspection.detector import described
 from hotloop.verticals.inspection.export import (
     TOLERANCE,
     detector_to_onnx,
@@ -104,6 +105,8 @@ class BoxesRun:
             *(board_checks(seed, _DRAWN_CHECKS) if boards else []),
         ]
         self._begun = open_bundle(begun.bundle(), BOXES)
+        if described(self._begun.description).feed is not None:
+            raise ModelError("a detector that was brought is trained by its own tools, not by a refresh")
         self._seed = seed
         self.steps_max = _STEPS_LEAST + _STEPS_PIECE * len(kept)
         self._recipe = replace(Recipe(), backbone=recipe_of(self._begun.description), rate=_RATE, seed=seed)

@@ -35,7 +35,7 @@ _CALIBRATED_MAX = 100  # pictures: more change nothing
 _PLAIN_DEEP = 2  # of 40 boards one more is answered otherwise with 1, and with 2 it is as fast
 _PLANES = {"grey": 1, "grey+template": 2, "colour": 3, "colour+template": 6}
 
-_FAILURES = (*REFUSALS, LookupError, AttributeError, OSError, AssertionError, DecodeError)  # converters raise anything
+_FAILURES = (*REFUSALS, DecodeError)  # converters raise anything
 
 Inputs = Sequence[NDArray[np.float32]]
 

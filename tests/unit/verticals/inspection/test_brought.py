@@ -114,6 +114,39 @@ def test_outputs_of_another_layout_are_refused(layout, outputs):
         split(outputs, feed(layout), 2)
 
 
+@pytest.mark.parametrize("what", [np.nan, np.inf])
+@pytest.mark.parametrize("column", [0, 5])
+def test_an_answer_that_is_no_number_is_refused(what, column):
+    """It would be a silent "good"."""
+    rows = decoded(1)
+    rows[1, column] = what
+    with pytest.raises(ModelError, match="no number"):
+        split([rows], feed("yolov5"), 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--labels", "a,a"], "once"),
+        (["--labels", "a,"], "once"),
+        (["--threshold", "nan"], "a score is above 0"),
+        (["--feed", "junk"], "--feed junk"),
+        (["--feed", '{"speed": 1}'], "--feed"),
+        (["--feed", '{"pad": 999}'], "--feed"),
+        (["--out", "nowhere/x.bundle"], "cannot be written"),
+    ],
+)
+def test_what_the_command_cannot_use_is_said(exported, tmp_path, words, told):
+    """In a sentence."""
+    (tmp_path / "mine.onnx").write_bytes(exported)
+    for number, pixels in enumerate(PICTURES):
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    fine = {"--layout": "yolov8", "--labels": "a,b", "--images": str(tmp_path), "--out": str(tmp_path / "x.bundle")}
+    given = fine | dict(zip(words[::2], words[1::2], strict=True))
+    with pytest.raises(InputError, match=told):
+        bring.main([str(tmp_path / "mine.onnx"), *(part for pair in given.items() for part in pair)])
+
+
 def test_a_broken_export_does_not_overflow():
     """A side of e^1000 cells is a number all the same."""
     rows = yolox()[0]

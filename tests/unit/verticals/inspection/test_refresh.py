@@ -118,7 +118,7 @@ def test_a_job_is_done(tmp_path, boards, small):
 
 def test_a_refresh_brings_the_forms_that_are_wanted(tmp_path, boards, small, monkeypatch):
     """One that answers as the new network does is in the bundle; the digest of the features is that bundle's."""
-    monkeypatch.setattr("hotloop.verticals.inspection.refresh.Limits", lambda: Limits(0.0, 1.0))
+    monkeypatch.setattr("hotloop.verticals.inspection.refresh.Limits", lambda: Limits(0.0, 0, apart_max=1.0))
     laid(tmp_path, boards, ["train"] * 3, tables={"inspection": {"variants": ["int8"]}})
     (tmp_path / "plan.json").write_text('{"steps": 2}')
     assert refresh.main([str(tmp_path)]) == 0
@@ -131,7 +131,8 @@ def test_a_refresh_brings_the_forms_that_are_wanted(tmp_path, boards, small, mon
 
 def test_a_form_that_answers_otherwise_is_left_out_and_said(tmp_path, boards, small, monkeypatch):
     """With the numbers; so is one that cannot be made. The refresh itself goes on."""
-    monkeypatch.setattr("hotloop.verticals.inspection.refresh.Limits", lambda: Limits(mib_max=1.0))
+    small_process = Limits(0.0, 0, apart_max=1.0, mib_max=1.0)
+    monkeypatch.setattr("hotloop.verticals.inspection.refresh.Limits", lambda: small_process)
     laid(tmp_path / "a", boards, ["train"] * 2, tables={"inspection": {"variants": ["int8"]}})
     (tmp_path / "a" / "plan.json").write_text('{"steps": 1}')
     assert refresh.main([str(tmp_path / "a")]) == 0
@@ -141,7 +142,7 @@ def test_a_form_that_answers_otherwise_is_left_out_and_said(tmp_path, boards, sm
     laid(tmp_path / "b", boards, ["train"] * 2, tables={"inspection": {"variants": ["litert"]}})
     (tmp_path / "b" / "plan.json").write_text('{"steps": 1}')
     assert refresh.main([str(tmp_path / "b")]) == 0
-    assert "in no other form: a .tflite file is made with litert-torch" in told(tmp_path / "b").text
+    assert "litert refused: a .tflite file is made with litert-torch" in told(tmp_path / "b").text
 
 
 def test_killed_anywhere_it_ends_at_the_same_bytes(tmp_path, boards, small, monkeypatch):
