@@ -12,6 +12,8 @@ QUICK = (
     ["-m", "bench.log"],
     ["-m", "bench.rollback"],
     ["-m", "bench.canary"],
+    ["-m", "bench.warehouse"],
+    ["-m", "bench.warehouse_live"],
     ["-m", "bench.verdict_to_live", "--seconds", "60"],
     ["-m", "bench.edge_live"],
     ["-m", "bench.fleet"],

@@ -23,26 +23,15 @@ from hotloop.config import LearnConfig, LoopConfig
 from hotloop.learn import Reflex
 from hotloop.types import Change as Lesson
 from hotloop.types import Claim, Example, Feedback, Head, Observation, Payload, Prediction
-from hotloop.verticals.warehouse.batching import Order, first_come, lying_together
-from hotloop.verticals.warehouse.classic import CLASSIC
-from hotloop.verticals.warehouse.exact import options, solve, walked
-from hotloop.verticals.warehouse.floor import Change, Decided, Decision, Floor, Trip, Truth, random_orders
-from hotloop.verticals.warehouse.layout import Layout
+from hotloop.verticals.warehouse.batching import Order, lying_together
+from hotloop.verticals.warehouse.floor import Decided, Decision, Floor, Trip, random_orders
+from hotloop.verticals.warehouse.layout import Layout, LayoutConfig
+from hotloop.verticals.warehouse.peers import Fixed, disturbed, run, seconds_a_line, uneven
 from hotloop.verticals.warehouse.task import Request, Warehouse, vertical
 
 CAPACITY = 20
 HALF_LIFE_S = 1800.0
 NIGHT_S = 4 * 3600.0  # a shift: what "nightly" learning waits for
-
-
-def truth_of(layout: Layout, seed: int) -> Truth:
-    """A fifth of the stretches in aisles are 2 to 6 times as slow as planned: somebody stands there, or the floor is bad."""
-    rng = np.random.default_rng((seed, 3))
-    slow = np.full(layout.stretches, 1.0)
-    inside = layout.config.aisles * layout.parts
-    places = rng.choice(inside, inside // 5, replace=False)
-    slow[places] = rng.uniform(2.0, 6.0, len(places))
-    return Truth(slow)
 
 
 @dataclass
@@ -90,69 +79,34 @@ class Learner:
             self.head, self.last_s, self.waiting = self.reflex.head(), trip.ended, []
 
 
-@dataclass
-class Fixed:
-    """A peer that learns nothing: a router on planned times, or the oracle's."""
-
-    floor: Floor
-    router: str
-    together: bool = False
-    oracle: bool = False
-
-    def choose(self, asked: Decision) -> Decided:
-        """As it does."""
-        layout, busy, waiting = self.floor.layout, asked.busy, asked.waiting
-        times = self.floor.expected(busy) if self.oracle else layout.planned_s
-        batch = lying_together(layout, waiting, CAPACITY, times) if self.together else first_come(waiting, CAPACITY)
-        picks = [place for order in batch for place in order.picks]
-        if self.router == "exact":
-            _, (plan,) = solve(options(layout, [picks], [times]))
-            return batch, walked(layout, picks, plan, times), ""
-        return batch, CLASSIC[self.router](layout, picks, times), ""
-
-    def ended(self, _trip: Trip) -> None:
-        """Nothing is learned."""
-
-
 POLICIES: dict[str, Callable[[Floor], Fixed | Learner]] = {
-    "s-shape, first come": lambda floor: Fixed(floor, "s-shape"),
-    "return, first come": lambda floor: Fixed(floor, "return"),
-    "largest gap, first come": lambda floor: Fixed(floor, "largest gap"),
-    "combined, first come": lambda floor: Fixed(floor, "combined"),
-    "exact on planned times, first come": lambda floor: Fixed(floor, "exact"),
-    "exact on planned times, batched": lambda floor: Fixed(floor, "exact", together=True),
+    "s-shape, first come": lambda floor: Fixed(floor, "s-shape", CAPACITY),
+    "return, first come": lambda floor: Fixed(floor, "return", CAPACITY),
+    "largest gap, first come": lambda floor: Fixed(floor, "largest gap", CAPACITY),
+    "combined, first come": lambda floor: Fixed(floor, "combined", CAPACITY),
+    "exact on planned times, first come": lambda floor: Fixed(floor, "exact", CAPACITY),
+    "exact on planned times, batched": lambda floor: Fixed(floor, "exact", CAPACITY, together=True),
     "the same, times learned nightly": lambda floor: Learner(floor, every_s=NIGHT_S),
     "hotloop": Learner,
-    "oracle": lambda floor: Fixed(floor, "exact", together=True, oracle=True),
+    "oracle": lambda floor: Fixed(floor, "exact", CAPACITY, together=True, oracle=True),
 }
 
 
-def run(name: str, layout: Layout, orders: list[Order], robots: int, seed: int) -> list[Trip]:
+def trips_of(name: str, layout: Layout, orders: list[Order], robots: int, seed: int) -> list[Trip]:
     """All trips of a policy on a floor."""
-    floor = Floor(layout, truth_of(layout, seed), changes(layout, orders, seed), seed)
-    policy = POLICIES[name](floor)
-    trips = []
-    for trip in floor.run(orders, robots, policy.choose):
-        policy.ended(trip)
-        trips.append(trip)
-    return trips
+    floor = Floor(layout, uneven(layout, seed), disturbed(layout, orders, seed), seed)
+    return run(floor, POLICIES[name](floor), orders, robots)
 
 
-def changes(layout: Layout, orders: list[Order], seed: int) -> list[Change]:
-    """In the middle of it all, two aisles become five times as slow; later one of them is as planned again."""
-    rng = np.random.default_rng((seed, 4))
-    first, second = rng.choice(layout.config.aisles, 2, replace=False)
-    middle, later = orders[len(orders) // 2].at, orders[3 * len(orders) // 4].at
-    parts = range(layout.parts)
-    return [
-        *(Change(middle, layout.part(aisle, part), 5.0) for aisle in (first, second) for part in parts),
-        *(Change(later, layout.part(first, part), 1.0) for part in parts),
-    ]
-
-
-def a_line(trips: Sequence[Trip]) -> float:
-    """Seconds of a robot a line."""
-    return sum(trip.ended - trip.began for trip in trips) / sum(trip.lines for trip in trips)
+def recovered(orders: list[Order], trips: Sequence[Trip], oracle: Sequence[Trip]) -> tuple[int, float]:
+    """After the change: trips and seconds until the mean of ten is within a tenth of the oracle's (of all after it)."""
+    at = orders[len(orders) // 2].at
+    after = [trip for trip in trips if trip.began >= at]
+    aim = 1.1 * seconds_a_line([trip for trip in oracle if trip.began >= at and trip.ended < orders[3 * len(orders) // 4].at])
+    for k in range(len(after) - 10):
+        if seconds_a_line(after[k : k + 10]) <= aim:
+            return k, after[k].began - at
+    return len(after), float("inf")
 
 
 def main() -> None:
@@ -164,21 +118,26 @@ def main() -> None:
     parser.add_argument("--per-s", type=float, default=0.35, help="orders a second")
     parser.add_argument("--out", type=Path, default=Path("out/bench"))
     given = parser.parse_args()
-    from hotloop.verticals.warehouse.layout import LayoutConfig
-
     layout = Layout(LayoutConfig())
-    table: dict[str, list[float]] = {}
+    table: dict[str, list[tuple[float, float, float, float]]] = {}
     for seed in range(given.seeds):
         orders = random_orders(layout, given.orders, given.per_s, seed)
-        for name in POLICIES:
-            trips = run(name, layout, orders, given.robots, seed)
-            table.setdefault(name, []).append(a_line(trips))
-            steady = [trip for trip in trips if trip.began > 0.1 * trips[-1].ended and trip.ended < orders[len(orders) // 2].at]
-            print(f"seed {seed}  {name:36s} {a_line(trips):6.2f} s a line  {table[name][-1] / table['s-shape, first come'][-1] - 1:+7.1%}"
-                  f"  before the change {a_line(steady) if steady else float('nan'):6.2f}", flush=True)  # fmt: skip
-    means = {name: float(np.mean(found)) for name, found in table.items()}
+        found = {name: trips_of(name, layout, orders, given.robots, seed) for name in POLICIES}
+        middle = orders[len(orders) // 2].at
+        for name, trips in found.items():
+            steady = seconds_a_line([trip for trip in trips if trip.began > 0.1 * middle and trip.ended < middle])
+            took = recovered(orders, trips, found["oracle"])
+            table.setdefault(name, []).append((seconds_a_line(trips), steady, *took))
+            print(f"seed {seed}  {name:36s} {seconds_a_line(trips):6.2f} s a line, {steady:6.2f} before the change; "
+                  f"{took[0]} trips, {took[1]:.0f} s until recovered", flush=True)  # fmt: skip
+    first = np.mean([row[0] for row in table["s-shape, first come"]])
+    best = np.mean([row[1] for row in table["oracle"]])
+    for name, rows in table.items():
+        _, _, trips_, seconds = np.median(rows, axis=0)
+        print(f"{name:36s} {np.mean([row[0] for row in rows]):6.2f} s a line {np.mean([row[0] for row in rows]) / first - 1:+7.1%}; before the "
+              f"change {np.mean([row[1] for row in rows]) / best - 1:+6.1%} to the oracle; recovered after {trips_:.0f} trips, {seconds:.0f} s")  # fmt: skip
     given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "warehouse.json").write_text(json.dumps(means, indent=1))
+    (given.out / "warehouse.json").write_text(json.dumps(table, indent=1))
 
 
 if __name__ == "__main__":

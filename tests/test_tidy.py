@@ -219,6 +219,7 @@ def test_every_setting_is_documented() -> None:
     from hotloop.config import LoopConfig, Section
     from hotloop.verticals.inspection.settings import InspectionConfig
     from hotloop.verticals.vectors import VectorsConfig
+    from hotloop.verticals.warehouse.task import WarehouseConfig
 
     missing = []
 
@@ -232,6 +233,7 @@ def test_every_setting_is_documented() -> None:
     text = documents()
     walk(LoopConfig, "")
     walk(InspectionConfig, "inspection.")
+    walk(WarehouseConfig, "warehouse.")
     walk(VectorsConfig, "vectors.")
     assert set(missing) <= {"tables", "base"}, "filled by the reader, not written by users"
 

@@ -13,8 +13,9 @@ from hotloop.config import LoopConfig, Section, check_name, load, own_table, par
 from hotloop.errors import ConfigError
 from hotloop.verticals.inspection.settings import InspectionConfig, settings_of
 from hotloop.verticals.vectors import VectorsConfig
+from hotloop.verticals.warehouse.task import WarehouseConfig
 
-OWN = {"inspection": InspectionConfig, "vectors": VectorsConfig}
+OWN = {"inspection": InspectionConfig, "vectors": VectorsConfig, "warehouse": WarehouseConfig}
 TEMPLATE = files("hotloop").joinpath("loop.toml").read_text(encoding="utf-8")
 
 
