@@ -279,15 +279,17 @@ class Agent:
 
     def _bound_fresh(self) -> None:
         """The disk is slow or full: memory is bounded too, by the same rule."""
-        for kind in reversed(_KINDS[1:]):
+        for kind in reversed(_KINDS[2:]):
             if self._fresh_bytes <= _FRESH_BYTES_MAX:
                 return
-            for item in [item for item in self._fresh if item.kind == kind]:
-                if self._fresh_bytes <= _FRESH_BYTES_MAX:
-                    return
-                self._fresh.remove(item)
+            kept: deque[Spooled] = deque()
+            for item in self._fresh:
+                if item.kind != kind or self._fresh_bytes <= _FRESH_BYTES_MAX:
+                    kept.append(item)
+                    continue
                 self._fresh_bytes -= len(item.data)
                 self._lost[f"{kind}: the disk is full or too slow"] += 1
+            self._fresh = kept
 
     def _settle_all(self) -> None:
         while not self._closing.is_set():

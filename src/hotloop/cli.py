@@ -157,7 +157,7 @@ def edge(
     if not hub or not line:
         raise ConfigError("say where the hub is and which line this is: --hub http://... --line line-1")
     check_name(line, "--line")
-    if code:
+    if code and not own_token(state):  # else it enrolled before: the same command starts it again
         enrolled(hub, code, state)
     post = Post(hub, line, own_token(state) or _token(token_file), state)
     stop = threading.Event()
@@ -334,7 +334,7 @@ def keys_init(path: LoopFile = Path("loop.toml"), root_folder: RootFolder = None
 
 @keys.command("show")
 def keys_show(path: LoopFile = Path("loop.toml")) -> None:
-    """Say the digest of the first root: what a line is given as --root."""
+    """Say the digest of the first root: it is in each code of `hotloop enrol`."""
     from hotloop.store.signing import first_root
 
     out.print(digest(first_root(_trust(path))), highlight=False, markup=False, soft_wrap=True)

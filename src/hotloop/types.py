@@ -23,6 +23,7 @@ from hotloop.errors import ModelError
 Floats: TypeAlias = NDArray[np.float64]
 Region: TypeAlias = tuple[float, ...]  # (x1, y1, x2, y2) in pixels for boxes; a vertical may use another form
 ALWAYS = -1e6  # a threshold that every score reaches: the best label is said, however low its score
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # what decoding raises for bytes that are none
 Tier: TypeAlias = Literal["start", "reflex", "refresh", "consolidate", "rollback"]
 
 
@@ -351,14 +352,17 @@ class Event(msgspec.Struct, frozen=True):
     body: Body
 
 
-SpoolKind: TypeAlias = Literal["verdict", "flagged", "flagged payload", "unflagged", "unflagged payload"]
+SpoolKind: TypeAlias = Literal[
+    "verdict", "judged", "judged payload", "flagged", "flagged payload", "unflagged", "unflagged payload"
+]
 
 
 class Spooled(msgspec.Struct, frozen=True):
     """Something that a line has still to deliver: an event's msgpack, or a payload's bytes.
 
     `kind` says how dear it is, dearest first (see `SpoolKind`): a spool that is full drops the cheapest kind, oldest
-    first, and never a verdict. `of`: the id of the prediction that it belongs to. `number`: given by the spool.
+    first, and never a verdict, nor a prediction that a verdict is about ("judged"). `of`: the id of the prediction that
+    it belongs to. `number`: given by the spool.
     """
 
     kind: SpoolKind

@@ -325,7 +325,7 @@ SABOTAGES: list[Sabotage] = [
         lambda: edited(local, "_prepare", '"synchronous", "FULL"', '"synchronous", "OFF"'),
         spool_cuts,
     ),
-    Sabotage(6, "drop verdicts too", lambda: edited(DiskSpool, "_drop_old", "kind > 0 AND ", ""), offline_day),
+    Sabotage(6, "drop verdicts too", lambda: edited(DiskSpool, "_drop_old", "kind > {_KEPT} AND ", ""), offline_day),
     Sabotage(
         6,
         "drop without counting",

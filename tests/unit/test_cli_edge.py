@@ -44,6 +44,11 @@ def test_keys_are_made_shown_and_exchanged(settings, tmp_path):
     assert shown == digest(first_root(trust))
     assert "root 2 is written" in run("keys", "rotate", settings, "--root-key", stick / "root.pem")
     assert run("keys", "show", settings).strip() == shown
+    with pytest.raises(ConfigError, match="give the new root key another folder"):
+        run("keys", "rotate", settings, "--root-key", stick / "root.pem", "--root-folder", stick)
+    assert "root 3 is written" in run(
+        "keys", "rotate", settings, "--root-key", stick / "root.pem", "--root-folder", tmp_path / "another"
+    )
     with pytest.raises(ConfigError, match="keys already"):
         run("keys", "init", settings)
 

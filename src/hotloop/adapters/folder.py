@@ -8,9 +8,11 @@ An image that cannot be used gets the reason in the same place. Nothing is ever 
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -28,6 +30,7 @@ _KINDS = {
     ".json": "application/json",
 }
 _EMPTY_S = 5.0
+_log = logging.getLogger(__name__)
 _ANSWER = ".hotloop.json"
 
 Observe = Callable[[Payload, str], Prediction]
@@ -41,25 +44,44 @@ class WatchedFolder:
         self._folder = Path(config.folder)
         self._observe = observe
         self._sizes: dict[Path, int] = {}  # of files seen at the last poll: one that still grows is not read
+        self._unwritten: dict[Path, dict[str, object]] = {}  # answers that the disk did not take yet
+        self._nameless: set[Path] = set()  # whose answer can have no name
 
     def poll(self) -> int:
-        """Answer every payload that came and has stopped growing; how many were answered."""
-        count = 0
+        """Answer every payload that came and has stopped growing; how many were answered.
+
+        StoreError once all were seen to, if an answer could not be written: it is kept, and written by a later poll.
+        """
+        count, failed = 0, None
         for path in self._complete():
-            self._answer(path)
+            if path not in self._unwritten:
+                self._unwritten[path] = self._answered(path)
+            try:
+                _write(_beside(path), self._unwritten[path])
+            except StoreError as error:
+                failed = failed or error
+                continue
+            del self._unwritten[path]
             count += 1
+        if failed is not None:
+            raise failed
         return count
 
     def _complete(self) -> Iterator[Path]:
         sizes = {}
         for path in _listed(self._folder):
-            with suppress(OSError):  # taken away since it was listed, or not ours to look at
+            try:
                 if self.is_payload(path) and not _beside(path).exists():
                     found = path.stat()
                     # An empty file is most often one that is about to be written.
                     if found.st_size > 0 or time.time() - found.st_mtime > _EMPTY_S:
                         sizes[path] = found.st_size
+            except OSError as error:  # else taken away since it was listed, or not ours to look at
+                if error.errno == errno.ENAMETOOLONG and path not in self._nameless:
+                    self._nameless.add(path)
+                    _log.warning("%r is not looked at: its name is too long for an answer beside it", path.name)
         before, self._sizes = self._sizes, sizes
+        self._unwritten = {path: said for path, said in self._unwritten.items() if path in sizes}
         yield from (path for path, size in sizes.items() if before.get(path) == size)
 
     def is_payload(self, path: Path) -> bool:
@@ -69,16 +91,16 @@ class WatchedFolder:
         suffix = self._config.reference_suffix
         return not (suffix and path.stem.endswith(suffix))
 
-    def _answer(self, path: Path) -> None:
+    def _answered(self, path: Path) -> dict[str, object]:
+        """What is written beside a payload."""
         try:
             prediction = self._observe(self.payload(path), self._config.line)
         except (InputError, ModelError) as error:  # this image alone: those after it must not wait for it
             hint = f". {self._sought(path)}" if isinstance(error, TemplateError) else ""
-            _write(_beside(path), {"error": type(error).__name__, "detail": f"{error}{hint}"})
-            return
+            words = f"{error}{hint}".encode(errors="replace").decode()  # a file's name need not be text
+            return {"error": type(error).__name__, "detail": words}
         outputs = [msgspec.to_builtins(output) for output in prediction.outputs]
-        said = {"prediction": prediction.id, "version": prediction.version, "outputs": outputs}
-        _write(_beside(path), said)
+        return {"prediction": prediction.id, "version": prediction.version, "outputs": outputs}
 
     def payload(self, path: Path) -> Payload:
         """A piece with its template, if there is one. InputError if it cannot be read."""
@@ -139,7 +161,7 @@ def _read(path: Path) -> bytes:
 
 def _write(path: Path, said: dict[str, object]) -> None:
     """Write in one step: whoever watches for answers never sees half of one."""
-    beside = path.with_name(path.name + ".part")
+    beside = path.with_name(f".hotloop-{os.getpid()}.part")  # short: the answer's name may be as long as names can be
     try:
         beside.write_bytes(msgspec.json.format(msgspec.json.encode(said)))
         beside.replace(path)

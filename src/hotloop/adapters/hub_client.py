@@ -28,7 +28,7 @@ from hotloop.fleet import FleetView
 from hotloop.ports import Clock
 from hotloop.store.clock import SystemClock
 from hotloop.store.signing import SignedRelease
-from hotloop.types import Command, Event, Feedback, LineReport, Live, Model, Release
+from hotloop.types import UNREADABLE, Command, Event, Feedback, LineReport, Live, Model, Release
 
 T = TypeVar("T")
 R = TypeVar("R", Model, SignedRelease)
@@ -172,9 +172,7 @@ class HubClient:
         """As `follow`: each with what proves it, which is still to be checked."""
         return self._follow("/v1/releases", SignedRelease, line, after, stop)
 
-    def _follow(
-        self, path: str, kind: type[R], line: str, after: int, stop: threading.Event | None
-    ) -> Iterator[R]:
+    def _follow(self, path: str, kind: type[R], line: str, after: int, stop: threading.Event | None) -> Iterator[R]:
         stop = stop or threading.Event()
         pauses = _pauses(self._pause_s_max)
         while not stop.is_set():
@@ -336,7 +334,7 @@ def _decoded(data: bytes, decode: Callable[[bytes], T]) -> T:
     """`decode(data)`; ServiceError if what answers is no hub of this kind."""
     try:
         return decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ServiceError(
             f"what answers at the hub's address is no hotloop hub, or one of another version: {error}"
         ) from error
@@ -346,7 +344,7 @@ def _raise(answer: httpx.Response) -> NoReturn:
     """Raise what the hub refused with: the same error of `hotloop.errors` as was raised there."""
     try:
         said = msgspec.json.decode(answer.content, type=_Problem)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         said = _Problem(detail=f"the hub answered {answer.status_code} without saying why")
     detail = said.detail or f"the hub answered {answer.status_code}"
     if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):

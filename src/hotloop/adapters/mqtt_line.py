@@ -11,7 +11,6 @@ Nothing here makes a prediction wait: answers wait in a bounded queue for a thre
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections import OrderedDict, deque
@@ -33,23 +32,18 @@ from hotloop.adapters.mqtt import (
 from hotloop.adapters.pushed_hub import Releases, Way
 from hotloop.agent import Agent
 from hotloop.config import LoopConfig
+from hotloop.edge.verdicts import VERDICT_BYTES_MAX, checked_verdict
 from hotloop.errors import ConfigError, HotloopError, InputError
-from hotloop.feedback.check import check_feedback
 from hotloop.store.signing import SignedRelease
-from hotloop.types import Feedback, Payload, Prediction, digest
+from hotloop.types import UNREADABLE, Payload, Prediction, digest
 
 _ANSWERS_MAX: Final = 1000  # that wait for the broker
 _ANSWERS_BYTES_MAX: Final = 8 * 2**20
 _UNDER_WAY_MAX: Final = 20  # given to the broker, and not acknowledged by it
 _PAYLOADS_MAX: Final = 4  # that wait for the model
-_FEEDBACK_BYTES_MAX: Final = 2**20
 _SESSION_S: Final = 24 * 3600  # for so long the broker keeps verdicts for a line that is away
 _REMEMBERED: Final = 1000  # verdicts that are known when they come again
 _REASON_CHARS_MAX: Final = 500
-_ID: Final = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
-_EVIDENCE_CHARS_MAX: Final = 4000
-_OUTPUTS_MAX: Final = 10_000
-_REGION_MAX: Final = 64  # numbers
 _CLOSE_S: Final = 1.0
 _TEND_S: Final = 1.0
 
@@ -84,7 +78,7 @@ class MqttLine:
         self._heard: OrderedDict[str, None] = OrderedDict()
         self._under_way = self._published = self._verdicts = self._refused = 0
         self._closing = False
-        bytes_max = max(self._payload_bytes_max, RELEASE_BYTES_MAX, _FEEDBACK_BYTES_MAX) + HEADER_BYTES_MAX
+        bytes_max = max(self._payload_bytes_max, RELEASE_BYTES_MAX, VERDICT_BYTES_MAX) + HEADER_BYTES_MAX
         name = f"line:{config.mqtt.topic}:{place.site}:{place.line}"
         who = Identity(name, self._topics.here("state"), bytes_max, _SESSION_S)
         self._connection = Connection(config.mqtt, who, self)
@@ -265,29 +259,13 @@ class MqttLine:
         name = digest(said.data)
         if said.again and name in self._heard:
             return
-        feedback = self._checked(said.data)
+        feedback = checked_verdict(said.data, self._agent, self._config.trust.golden)
         self._agent.say(feedback)
         self._heard[name] = None
         if len(self._heard) > _REMEMBERED:
             self._heard.popitem(last=False)
         with self._more:
             self._verdicts += 1
-
-    def _checked(self, data: bytes) -> Feedback:
-        """A verdict that the hub will take. Who gives it is known by the broker alone, so it is the line's word:
-        reviewer `ann` is `line-1.ann` to the hub.
-        """
-        if len(data) > _FEEDBACK_BYTES_MAX:
-            raise InputError(f"a verdict has at most {_FEEDBACK_BYTES_MAX} bytes, this one has {len(data)}")
-        try:
-            said = msgspec.json.decode(data, type=Feedback)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise InputError(f"this is no feedback: {error}") from error
-        said = self._agent.in_its_name(said)
-        if said.reviewer == self._config.trust.golden:
-            raise InputError(f"{said.reviewer!r} gives the sealed truth (trust.golden): no broker speaks for it")
-        _check_sizes(said)
-        return check_feedback(said, self._agent.predictor.current.head.labels)
 
     def _predict(self, said: Said) -> None:
         if len(said.data) > self._payload_bytes_max:
@@ -307,24 +285,11 @@ class MqttLine:
             self._more.notify_all()
 
 
-def _check_sizes(said: Feedback) -> None:
-    """InputError for what the hub would refuse for good."""
-    if not _ID.match(said.prediction):
-        raise InputError(f"prediction {said.prediction[:80]!r} is no id: it is what the answer says, such as line-1:42")
-    if len(said.evidence) > _EVIDENCE_CHARS_MAX:
-        raise InputError(f"evidence has at most {_EVIDENCE_CHARS_MAX} characters, this one has {len(said.evidence)}")
-    for place, claim in enumerate(said.claims):
-        if claim.output is not None and claim.output >= _OUTPUTS_MAX:
-            raise InputError(f"claim {place}: `output` is the index of an output")
-        if claim.region is not None and len(claim.region) > _REGION_MAX:
-            raise InputError(f"claim {place}: a region has at most {_REGION_MAX} numbers")
-
-
 def _release(data: bytes) -> SignedRelease:
     """What a message says is a release. InputError if it is none, or too large."""
     if len(data) > RELEASE_BYTES_MAX:
         raise InputError(f"a release has at most {RELEASE_BYTES_MAX} bytes, this one has {len(data)}")
     try:
         return msgspec.json.decode(data, type=SignedRelease)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise InputError(f"what came is no release: {str(error)[:_REASON_CHARS_MAX]}") from error

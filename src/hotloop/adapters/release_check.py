@@ -33,7 +33,7 @@ from hotloop.errors import (
     UntrustedReleaseError,
 )
 from hotloop.store.signing import BACKBONE, MODEL, SignedRelease
-from hotloop.types import Model
+from hotloop.types import UNREADABLE, Model
 
 T = TypeVar("T")
 Fetch = Callable[[str], bytes]
@@ -74,7 +74,7 @@ class ReleaseCheck:
         data = self._target(updater, MODEL)
         try:
             model = msgspec.msgpack.decode(data, type=Model)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise UntrustedReleaseError(f"release {release.version} holds no model: {error}") from error
         if model.version != release.version:
             raise UntrustedReleaseError(
@@ -120,6 +120,8 @@ class ReleaseCheck:
                 if isinstance(error, kind):
                     raise UntrustedReleaseError(f"the release was refused: {words} ({error})", attack=attack) from error
             raise UntrustedReleaseError(f"the release was refused: it is no metadata ({error})") from error
+        except RecursionError as error:  # JSON within JSON within JSON
+            raise UntrustedReleaseError("the release was refused: it is no metadata") from error
         except OSError as error:
             raise StoreError(f"the release could not be kept: {error}") from error
 

@@ -23,10 +23,11 @@ import msgspec
 from hotloop.adapters.camera import CameraState
 from hotloop.adapters.mqtt_line import MqttState
 from hotloop.agent import Agent
+from hotloop.config import LoopConfig
+from hotloop.edge.verdicts import VERDICT_BYTES_MAX, checked_verdict
 from hotloop.errors import HotloopError, InputError, PortInUseError
-from hotloop.types import Feedback, Payload
+from hotloop.types import Payload
 
-_JSON_BYTES_MAX: Final = 1 << 20
 _LINGER_S: Final = 1.0
 _LINGER_BYTES_MAX: Final = 32 << 20
 
@@ -56,11 +57,10 @@ class Health(msgspec.Struct, frozen=True):
 class LocalHttp:
     """The server, in threads of its own."""
 
-    def __init__(
-        self, agent: Agent, port: int, payload_bytes_max: int, beside: Callable[[], Beside] = Beside
-    ) -> None:
-        """`beside` says how the camera and the broker are. PortInUseError. Port 0: a free one."""
-        own = {"agent": agent, "payload_bytes_max": payload_bytes_max, "beside": staticmethod(beside)}
+    def __init__(self, agent: Agent, config: LoopConfig, beside: Callable[[], Beside] = Beside) -> None:
+        """`beside` says how the camera and the broker are. PortInUseError. [edge] port 0: a free one."""
+        own = {"agent": agent, "config": config, "beside": staticmethod(beside)}
+        port = config.edge.port
         handler = type("Handler", (_Handler,), own)
         try:
             self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
@@ -80,17 +80,24 @@ class LocalHttp:
 
 class _Handler(BaseHTTPRequestHandler):
     agent: Agent
-    payload_bytes_max: int
+    config: LoopConfig
     beside: Callable[[], Beside]
     protocol_version = "HTTP/1.1"
     timeout = 30.0
+    disable_nagle_algorithm = True  # else an answer in two writes waits 40 ms for the client
 
     def do_GET(self) -> None:
         """Health."""
+        if not self._from_here():
+            return
         if self.path != "/healthz":
             self._fail(HTTPStatus.NOT_FOUND, "there are POST /predict, POST /feedback and GET /healthz")
             return
-        state, beside = self.agent.state(), self.beside()
+        try:
+            state, beside = self.agent.state(), self.beside()
+        except HotloopError as error:
+            self._fail(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+            return
         self._answer(
             Health(
                 self.agent.place.line,
@@ -108,7 +115,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """A payload, or a verdict."""
-        limits = {"/predict": self.payload_bytes_max, "/feedback": _JSON_BYTES_MAX}
+        if not self._from_here():
+            return
+        limits = {"/predict": self.config.edge.payload_bytes_max, "/feedback": VERDICT_BYTES_MAX}
         if self.path not in limits:
             self._fail(HTTPStatus.NOT_FOUND, "there are POST /predict, POST /feedback and GET /healthz")
             return
@@ -120,18 +129,32 @@ class _Handler(BaseHTTPRequestHandler):
             self._linger()
             return
         body = self.rfile.read(int(length))
+        if len(body) < int(length):  # whoever sent it is gone: half a piece is no piece
+            self.close_connection = True
+            return
         try:
             if self.path == "/predict":
                 kind = self.headers.get("content-type", "application/octet-stream")
                 said = self.agent.sense(Payload(body, kind))
                 self._answer({"prediction": said.id, "version": said.version, "outputs": said.outputs})
             else:
-                self.agent.say(self.agent.in_its_name(_feedback(body)))
+                self.agent.say(checked_verdict(body, self.agent, self.config.trust.golden))
                 self._answer({"taken": True})
         except InputError as error:
             self._fail(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
         except HotloopError as error:
             self._fail(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+
+    def _from_here(self) -> bool:
+        """Whether a program on this device asks, and not a page of elsewhere that is open in its browser: that one has
+        an origin, or comes under another name (https://en.wikipedia.org/wiki/DNS_rebinding).
+        """
+        host = self.headers.get("host", "").rsplit(":", 1)[0]
+        if host in ("127.0.0.1", "localhost") and "origin" not in self.headers:
+            return True
+        self.close_connection = True
+        self._fail(HTTPStatus.FORBIDDEN, "this is for programs on this device: ask 127.0.0.1, and no web page")
+        return False
 
     def _linger(self) -> None:
         """Let what is still under way come, within bounds: a connection that is cut with bytes unread takes the answer
@@ -150,6 +173,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, said: Any, status: HTTPStatus = HTTPStatus.OK) -> None:
         body = msgspec.json.encode(said)
+        with suppress(ConnectionError):  # whoever asked is gone
+            self._send(status, body)
+
+    def _send(self, status: HTTPStatus, body: bytes) -> None:
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
@@ -160,10 +187,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _fail(self, status: HTTPStatus, detail: str) -> None:
         self._answer({"detail": detail}, status)
-
-
-def _feedback(body: bytes) -> Feedback:
-    try:
-        return msgspec.json.decode(body, type=Feedback)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InputError(f"this is no feedback: {error}") from error

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,8 +143,10 @@ def run(config: LoopConfig, post: Post, stop: threading.Event, said: Callable[[s
             _at_broker(agent, stand.broker, releases, stack)
         places = _sensors(config, post, agent, stand, stack, stop)
 
-        def report() -> None:
-            hub.report(stand.reported(agent.report(device.latency_ms)))
+        def report() -> LineReport:
+            found = stand.reported(agent.report(device.latency_ms))
+            hub.report(found)
+            return found
 
         threading.Thread(target=_report, args=(report, config.edge.report_s, stop), daemon=True).start()
         said(places)
@@ -160,11 +162,21 @@ def _at_broker(agent: Agent, broker: MqttLine, releases: Releases, stack: ExitSt
     stack.callback(broker.close)
 
 
-def _report(report: Callable[[], None], every_s: float, stop: threading.Event) -> None:
+def _aloud(trouble: str, before: str) -> str:
+    """Tell whoever looks at the console what the trouble is, once."""
+    if trouble and trouble != before:
+        _log.warning("%s", trouble)
+    return trouble
+
+
+def _report(report: Callable[[], LineReport], every_s: float, stop: threading.Event) -> None:
     """Say how the line is, every few seconds; a hub that is away hears it later."""
+    said = ""
     while True:
-        with suppress(HotloopError):
-            report()
+        try:
+            said = _aloud(report().trouble, said)
+        except HotloopError as error:
+            said = _aloud(str(error), said)
         if stop.wait(every_s):
             return
 
@@ -206,7 +218,7 @@ def _sensors(
     if stand.broker is not None:
         places.append(f"broker {stand.broker.address}")
     if config.edge.port:
-        server = LocalHttp(agent, config.edge.port, config.edge.payload_bytes_max, stand.beside)
+        server = LocalHttp(agent, config, stand.beside)
         stack.callback(server.close)
         places.append(f"POST {server.url}/predict")
     none = "no sensor is set ([sense] folder or camera, [edge] port, [mqtt] url)"
@@ -220,10 +232,13 @@ def _where(vertical: Vertical) -> str:
 
 def _watch(watched: WatchedFolder, poll_s: float, stop: threading.Event) -> None:
     """Poll until stopped. A disk that fails is said, and tried again."""
+    said = ""
     while not stop.wait(poll_s):
         try:
             watched.poll()
+            said = ""
         except HotloopError as error:
-            _log.warning("watched folder: %s", error)
+            if str(error) != said:
+                _log.warning("watched folder: %s", error)
+            said = str(error)
             stop.wait(2.0)
-

@@ -25,7 +25,7 @@ from hotloop.hub.auth import Keyring
 from hotloop.hub.problems import problem, problem_answer, status_of
 from hotloop.hub.received import Arrival, check_place, read_body
 from hotloop.hub.routes import ROUTES, SIGNED
-from hotloop.hub.stream import Broadcast, Message, Receive, Send, frame, send_stream
+from hotloop.hub.stream import Broadcast, Follower, Message, Receive, Send, frame, send_stream
 from hotloop.hub.table import NOBODY, Answer, Route, RouteTable, Served
 from hotloop.types import Event, Model, Notice
 
@@ -139,7 +139,12 @@ class HubApp:
             caller.act_as(intake.name(params.line, "line"), "line")
             self._served.fleet.seen(params.line)
             stream = self.signed if route.path == SIGNED else self.broadcast
-            await send_stream(stream, (params.line, params.after), self._limits.follow_s, receive, send)
+            said = headers.get(b"authorization", b"")
+
+            def known() -> bool:
+                return self._keyring.caller(said) is not NOBODY
+
+            await send_stream(stream, Follower(params.line, params.after, known), self._limits.follow_s, receive, send)
             return None
         limit = arrival.limit_bytes(self._limits)
         with self.room.take(arrival.declared_bytes(limit)):

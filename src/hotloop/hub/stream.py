@@ -11,6 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import msgspec
@@ -188,21 +189,27 @@ class Broadcast:
         return before != self._generation
 
 
-async def send_stream(
-    broadcast: Broadcast, follower: tuple[str, int], alive_s: float, receive: Receive, send: Send
-) -> None:
-    """Send a follower (a line, and the version that it has) the models above that, until the line goes or the hub
-    stops.
+@dataclass(frozen=True)
+class Follower:
+    """A line, the version that it has, and whether its token is still good: a device may be revoked meanwhile."""
+
+    line: str
+    after: int
+    known: Callable[[], bool]
+
+
+async def send_stream(broadcast: Broadcast, follower: Follower, alive_s: float, receive: Receive, send: Send) -> None:
+    """Send a follower the models above what it has, until the line goes, is no longer known, or the hub stops.
 
     A line that takes nothing for two keep-alive times is let go: it will come back.
     """
-    line, after = follower
+    line, after = follower.line, follower.after
     listener = broadcast.listen()
     gone = asyncio.ensure_future(_disconnected(receive, listener))
     try:
         async with asyncio.timeout(2 * alive_s):
             await send(_START)
-        while not listener.ended:
+        while not listener.ended and follower.known():
             data = KEEP_ALIVE
             version, event = broadcast.for_line(line)
             if version > after:

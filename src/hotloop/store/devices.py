@@ -90,7 +90,7 @@ class Devices:
         """A device is a stranger from now on, and its code is good no more. NotFoundError."""
         sql = "UPDATE device SET token = NULL, code = NULL, revoked = 1, since = ? WHERE line = ? RETURNING line"
         if not self._run(sql, self.clock.now(), line):
-            raise NotFoundError(f"no device of line {line!r} was ever invited: see hotloop devices")
+            raise NotFoundError(f"no device of line {line!r} was ever invited: `hotloop enrol --line` invites one")
 
     def known(self, secret: bytes) -> tuple[str, bool]:
         """The line that a token or a code (its SHA-256) is of, and whether it is a token; ("", False) for neither."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,8 +11,12 @@ import apsw
 from hotloop.errors import DiskFullError, NewerFormatError, StoreBusyError, StoreError
 
 
-def opened(path: str, schema: str, newest: int, vfs: str = "") -> apsw.Connection:
+def opened(
+    path: str, schema: str, newest: int, vfs: str = "", upgrades: Mapping[int, str] | None = None
+) -> apsw.Connection:
     """The file at `path`, made with `schema` if it is not there. What was committed survives a power cut.
+
+    `upgrades`: by an older format, the statement that makes the next one of it.
 
     StoreBusyError if another process has it, NewerFormatError above the format `newest`; apsw.CorruptError and
     apsw.NotADBError if it is damaged. `vfs` can be given for simulation.
@@ -25,6 +30,7 @@ def opened(path: str, schema: str, newest: int, vfs: str = "") -> apsw.Connectio
     with ExitStack() as stack:
         stack.callback(connection.close)
         _prepare(connection, path, schema, newest)
+        _upgrade(connection, path, newest, upgrades or {})
         stack.pop_all()
     return connection
 
@@ -59,3 +65,14 @@ def _prepare(connection: apsw.Connection, path: str, schema: str, newest: int) -
         raise NewerFormatError(f"{path} has format {found}; this hotloop knows {newest}: update it")
     if check != "ok":
         raise apsw.CorruptError(str(check))
+
+
+def _upgrade(connection: apsw.Connection, path: str, newest: int, upgrades: Mapping[int, str]) -> None:
+    """Bring an older file to the newest format, one at a time."""
+    try:
+        while (found := connection.pragma("user_version")) < newest:
+            with connection:
+                connection.execute(upgrades[found])
+                connection.pragma("user_version", found + 1)
+    except apsw.Error as error:
+        raise in_our_words(error, path) from error

@@ -78,7 +78,7 @@ def make_keys(folder: Path, clock: Clock, root_folder: Path | None = None) -> Pa
 def rotate(folder: Path, clock: Clock, root_key: Path, *, new_root_folder: Path | None = None) -> int:
     """Exchange the online key, and the root key too if a folder for a new one is given. The new root's version.
 
-    ConfigError if that is not the root key of these releases.
+    ConfigError if that is not the root key of these releases, or the new one would take another's place.
     """
     newest = max(_roots(folder), default=0)
     if not newest:
@@ -89,6 +89,8 @@ def rotate(folder: Path, clock: Clock, root_key: Path, *, new_root_folder: Path 
         raise ConfigError(f"{root_key} is not the root key of these releases")
     signers = [old]
     if new_root_folder is not None:
+        if (new_root_folder / _ROOT_KEY).exists():  # the old one must be there until the new root is written
+            raise ConfigError(f"{new_root_folder / _ROOT_KEY} is there: give the new root key another folder")
         new = CryptoSigner.generate_ed25519()
         _keep_secret(new_root_folder / _ROOT_KEY, new)
         root.revoke_key(old.public_key.keyid, Root.type)
@@ -287,5 +289,3 @@ def _reserved(path: Path) -> int:
 def _after(clock: Clock, days: float) -> datetime:
     """So many days from now, as TUF writes it: UTC, whole seconds."""
     return (datetime.fromtimestamp(clock.now(), UTC) + timedelta(days=days)).replace(microsecond=0)
-
-

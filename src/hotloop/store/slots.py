@@ -8,6 +8,7 @@ A release that has not proven itself (`proven`) and was started twice took the p
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -78,16 +79,20 @@ class Slots:
         """
         with self._lock:
             try:
-                with self._connection:
-                    place, proven, starts = next(self._run("SELECT place, proven, starts FROM state"))
-                    if not proven and starts >= _STARTS_MAX:
-                        place = self._other(place)
+                place, proven, starts = next(self._run("SELECT place, proven, starts FROM state"))
+                fatal = not proven and starts >= _STARTS_MAX
+                over, found = fatal, None if fatal else self._read(place)
+                if found is None:
+                    place, over = 1 - place, True
                     found = self._read(place)
-                    if found is None:
-                        found = self._read(self._other(place))
-                    self._run("UPDATE state SET starts = starts + 1")
             except apsw.Error as error:
                 raise in_our_words(error, self._path) from error
+            with suppress(apsw.Error), self._connection:  # a disk that is full can be read: the line answers as before
+                if over:
+                    self._over(place)
+                if fatal:  # else it would answer again where the other place holds none
+                    self._run("DELETE FROM slot WHERE place = ?", 1 - place)
+                self._run("UPDATE state SET starts = starts + 1")
         return found
 
     def proven(self) -> None:
@@ -104,7 +109,8 @@ class Slots:
             try:
                 with self._connection:
                     bad = self._place()
-                    found = self._read(self._other(bad))
+                    found = self._read(1 - bad)
+                    self._over(1 - bad)
                     self._run("DELETE FROM slot WHERE place = ?", bad)
             except apsw.Error as error:
                 raise in_our_words(error, self._path) from error
@@ -123,11 +129,9 @@ class Slots:
     def _place(self) -> int:
         return int(next(self._run("SELECT place FROM state"))[0])
 
-    def _other(self, place: int) -> int:
-        """Go over to the other place, as proven: it has answered before."""
-        other = 1 - place
-        self._run("UPDATE state SET place = ?, proven = 1, starts = 0", other)
-        return other
+    def _over(self, place: int) -> None:
+        """Go over to a place, as proven: it has answered before."""
+        self._run("UPDATE state SET place = ?, proven = 1, starts = 0", place)
 
     def _read(self, place: int) -> Installed | None:
         """What lies in a place, if it is whole."""

@@ -22,13 +22,15 @@ from hotloop.ports import Clock
 from hotloop.store.local import in_our_words, opened
 from hotloop.types import Spooled, SpoolKind, SpoolState, digest
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 KINDS: Final[tuple[SpoolKind, ...]] = get_args(SpoolKind)  # dearest first: their places are what the file holds
-_EVENTS: Final = "(0, 1, 3)"
-_PAYLOADS: Final = "(2, 4)"
-_DEARER: Final = {3: 1, 4: 2}  # what becomes of the unflagged once a verdict is about it
+_EVENTS: Final = "(0, 1, 3, 5)"
+_PAYLOADS: Final = "(2, 4, 6)"
+_DEARER: Final = {3: 1, 4: 2, 5: 1, 6: 2}  # what becomes of a piece's own once a verdict is about it
+_KEPT: Final = 1  # up to this one nothing is dropped: a verdict, and the prediction it is about
 _DROP_STEP: Final = 64
-_CHEAPEST: Final = "SELECT number, kind FROM spool WHERE kind > 0 ORDER BY kind DESC, number LIMIT ?"
+_CHEAPEST: Final = "SELECT number, kind FROM spool WHERE kind > ? ORDER BY kind DESC, number LIMIT ?"
+_UPGRADES: Final = {1: "UPDATE spool SET kind = kind + 2 WHERE kind > 0"}  # format 1 knew nothing that was judged
 _SCHEMA: Final = """
 CREATE TABLE spool (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -73,12 +75,11 @@ class DiskSpool:
     def waiting(self, what: Literal["events", "payloads"], limit: int) -> list[Spooled]:
         """See `Spool`."""
         kinds = _EVENTS if what == "events" else _PAYLOADS
-        with self._lock:
-            rows = self._connection.execute(
-                f"SELECT number, kind, of, at, data FROM spool WHERE kind IN {kinds} ORDER BY number LIMIT ?",  # noqa: S608
-                (limit,),
-            )
-            return [Spooled(KINDS[kind], of, at, data, number) for number, kind, of, at, data in rows]
+        rows = f"SELECT number, kind, of, at, data FROM spool WHERE kind IN {kinds} ORDER BY number LIMIT ?"  # noqa: S608
+        with self._reading():
+            return [
+                Spooled(KINDS[kind], of, at, data, number) for number, kind, of, at, data in self._rows(rows, limit)
+            ]
 
     def done(self, items: Sequence[Spooled]) -> None:
         """See `Spool`."""
@@ -88,7 +89,7 @@ class DiskSpool:
 
     def state(self) -> SpoolState:
         """See `Spool`."""
-        with self._lock:
+        with self._reading():
             return SpoolState(
                 events=int(self._one(f"SELECT count(*) FROM spool WHERE kind IN {_EVENTS}")),  # noqa: S608
                 payloads=int(self._one(f"SELECT count(*) FROM spool WHERE kind IN {_PAYLOADS}")),  # noqa: S608
@@ -114,6 +115,15 @@ class DiskSpool:
                 self._bytes = before
                 raise in_our_words(error, self._path) from error
 
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """StoreError where the disk gives nothing."""
+        with self._lock:
+            try:
+                yield
+            except apsw.Error as error:
+                raise in_our_words(error, self._path) from error
+
     def _insert(self, item: Spooled) -> None:
         place = KINDS.index(item.kind)
         name = digest(item.data) if item.kind.endswith("payload") else None
@@ -131,9 +141,9 @@ class DiskSpool:
         self._bytes += size
 
     def _drop_old(self) -> None:
-        """What is older than it may be, verdicts apart."""
+        """What is older than it may be, verdicts and what they are about apart."""
         limit = self._clock.now() - self._config.spool_age_s_max
-        old = "kind > 0 AND at < ?"
+        old = f"kind > {_KEPT} AND at < ?"
         counts = list(self._rows(f"SELECT kind, count(*) FROM spool WHERE {old} GROUP BY kind", limit))  # noqa: S608
         if counts:
             self._count({f"{KINDS[kind]}: too old": count for kind, count in counts})
@@ -142,9 +152,9 @@ class DiskSpool:
     def _drop_surplus(self) -> None:
         """The cheapest kind, oldest first, until the rest fits."""
         while self._bytes > self._config.spool_bytes_max:
-            cheapest = list(self._rows(_CHEAPEST, _DROP_STEP))
+            cheapest = list(self._rows(_CHEAPEST, _KEPT, _DROP_STEP))
             if not cheapest:
-                return  # verdicts alone: they are kept whatever they take
+                return  # verdicts, and what they are about: kept whatever they take
             for number, kind in cheapest:
                 if self._bytes <= self._config.spool_bytes_max:
                     return
@@ -171,7 +181,7 @@ class DiskSpool:
         return float(next(iter(self._connection.execute(statement)))[0])
 
     def _opened(self) -> apsw.Connection:
-        return opened(self._path, _SCHEMA, FORMAT, self._vfs)
+        return opened(self._path, _SCHEMA, FORMAT, self._vfs, _UPGRADES)
 
     def _set_aside(self) -> None:
         """A damaged file is kept beside, for whoever wants to look at it."""
@@ -202,8 +212,9 @@ class MemorySpool:
                 self._keep(item)
             self._dropped.update(lost)
             limit = self._clock.now() - self._config.spool_age_s_max
-            self._drop([item for item in self._items.values() if item.at < limit and item.kind != "verdict"], "too old")
-            for kind in reversed(KINDS[1:]):
+            droppable = KINDS[_KEPT + 1 :]
+            self._drop([item for item in self._items.values() if item.at < limit and item.kind in droppable], "too old")
+            for kind in reversed(droppable):
                 if self._bytes > self._config.spool_bytes_max:
                     self._drop([item for item in self._items.values() if item.kind == kind], "full")
 

@@ -198,11 +198,55 @@ def test_when_the_disk_is_full_the_image_is_not_done(watched, observer, tmp_path
 def test_an_answer_that_cannot_be_written_is_an_error(watched, tmp_path):
     """A folder in the answer's place, say: a StoreError with the path."""
     (tmp_path / "a.png").write_bytes(b"image")
-    (tmp_path / "a.png.hotloop.json.part").mkdir()
+    (tmp_path / f".hotloop-{os.getpid()}.part").mkdir()
     folder = watched()
     folder.poll()
     with pytest.raises(StoreError, match=r"a.png.hotloop.json was not written"):
         folder.poll()
+
+
+def test_an_answer_that_cannot_be_written_is_kept_and_written_later(watched, observer, tmp_path):
+    """The piece is looked at once, and the pieces after it do not wait."""
+    blocked = tmp_path / f".hotloop-{os.getpid()}.part"
+    blocked.mkdir()
+    for name in ("a.png", "b.png", "gone.png"):
+        (tmp_path / name).write_bytes(b"image")
+    folder = watched()
+    folder.poll()
+    for _ in range(3):
+        with pytest.raises(StoreError, match=r"a.png.hotloop.json was not written"):
+            folder.poll()
+    assert len(observer.seen) == 3, "each once"
+    (tmp_path / "gone.png").unlink()
+    blocked.rmdir()
+    assert folder.poll() == 2
+    assert [answer(tmp_path / name)["prediction"] for name in ("a.png", "b.png")] == ["hub:1", "hub:2"]
+    assert len(observer.seen) == 3, "still once"
+
+
+def test_a_name_that_is_no_text_does_not_stop_the_others(watched, observer, tmp_path):
+    """Files come from all kinds of machines."""
+    strange = os.fsencode(tmp_path) + b"/\xe9_test.png"
+    with open(strange, "wb") as file:
+        file.write(b"image")
+    (tmp_path / "z_test.png").write_bytes(b"image")
+    (tmp_path / "z_temp.png").write_bytes(b"image")
+    observer.fails = TemplateError("it does not fit")
+    assert polled(watched()) == 2
+    beside = [path for path in tmp_path.iterdir() if path.name.endswith(".hotloop.json")]
+    assert len(beside) == 2
+    assert len(observer.seen) == 1
+
+
+def test_a_name_that_is_too_long_is_said_once(watched, observer, tmp_path, caplog):
+    """Its answer could have no name; those that just fit are answered."""
+    (tmp_path / ("x" * 249 + ".png")).write_bytes(b"image")
+    fits = "y" * (255 - len(".png.hotloop.json")) + ".png"
+    (tmp_path / fits).write_bytes(b"image")
+    folder = watched()
+    assert polled(folder) + polled(folder) == 1
+    assert answer(tmp_path / fits)["prediction"] == "hub:1"
+    assert [record.message.endswith("too long for an answer beside it") for record in caplog.records] == [True]
 
 
 def test_a_folder_that_is_away_is_an_error_and_then_goes_on(watched, observer, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -114,6 +116,18 @@ def test_each_label_has_its_own_threshold():
     both = head([[0.6, 0.8], [0, 0]], thresholds=(0.3, 0.7))
     past = past_of(Rows(X[:1], np.array([[1.0, 0.0]]), np.ones(1)))
     assert past.losses(both)[0].tolist() == [0.0]  # a: 0.3 over, b: 0.1 over
+
+
+def test_rows_of_a_site_are_judged_by_its_own_weights_and_no_others_are():
+    """A site of which nothing is held changes nothing."""
+    past = RecentPast(10)
+    past.add("a", Rows(np.array([[1.0, 1.0]]), np.array([[1.0, 0.0]]), np.ones(1)), site="here")
+    past.add("b", Rows(np.array([[1.0, 1.0]]), np.array([[1.0, 0.0]]), np.ones(1)), site="there")
+    shared = head(np.zeros((2, 2)))
+    right = np.array([[1.0, 0.0], [0.0, 0.0]])
+    for site, losses in (("here", [0.0, 1.0]), ("there", [1.0, 0.0]), ("nowhere", [1.0, 1.0])):
+        own = dataclasses.replace(shared, own={site: right})
+        assert [found.tolist() for found in past.losses(shared, own)] == [[1.0, 1.0], losses], site
 
 
 def test_columns_behind_the_labels_are_not_judged():

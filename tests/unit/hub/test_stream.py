@@ -13,7 +13,7 @@ import pytest
 from hotloop.config import RolloutConfig
 from hotloop.errors import OverloadError, StoreError
 from hotloop.fleet import Fleet
-from hotloop.hub.stream import KEEP_ALIVE, Broadcast, frame, send_stream
+from hotloop.hub.stream import KEEP_ALIVE, Broadcast, Follower, frame, send_stream
 from hotloop.store.channel import LocalChannel
 from hotloop.testing.clock import SimulatedClock
 from hotloop.types import Declined, Live, Model, Release
@@ -22,6 +22,11 @@ from hotloop.types import Declined, Live, Model, Release
 def publish(channel: Any, model: Model) -> None:
     """Release a model."""
     channel.publish(Release(version=model.version, parent=0, tier="reflex", digest="", learned_to=1), model)
+
+
+def known(line: str, after: int) -> Follower:
+    """One whose token stays good."""
+    return Follower(line, after, lambda: True)
 
 
 class Line:
@@ -72,7 +77,7 @@ def test_many_lines_get_the_newest_from_one_thread(make: SimpleNamespace) -> Non
         broadcast = Broadcast(channel, 500)
         before = threading.active_count()
         lines = [Line() for _ in range(200)]
-        who = ("line-1", 0)
+        who = known("line-1", 0)
         streams = [asyncio.create_task(send_stream(broadcast, who, 5.0, line.receive, line.send)) for line in lines]
         assert {await line.version() for line in lines} == {3}
         assert threading.active_count() <= before + 1
@@ -93,13 +98,34 @@ def test_a_line_that_is_up_to_date_hears_that_the_hub_lives(make: SimpleNamespac
     async def run() -> None:
         channel = LocalChannel(make.model(3))
         broadcast, line = Broadcast(channel, 5), Line()
-        stream = asyncio.create_task(send_stream(broadcast, ("line-1", 3), 0.01, line.receive, line.send))
+        stream = asyncio.create_task(send_stream(broadcast, known("line-1", 3), 0.01, line.receive, line.send))
         assert await asyncio.wait_for(line.sent.get(), 5) == KEEP_ALIVE
         publish(channel, make.model(4))
         assert await line.version() == 4
         line.gone.set()
         await asyncio.wait_for(stream, 5)
         assert len(broadcast) == 0
+        broadcast.close()
+        channel.close()
+
+    asyncio.run(run())
+
+
+def test_a_line_that_is_no_longer_known_hears_no_more(make: SimpleNamespace) -> None:
+    """A device that was revoked while its stream was open gets neither the next release nor a keep-alive."""
+
+    async def run() -> None:
+        channel = LocalChannel(make.model(3))
+        broadcast, line, good = Broadcast(channel, 5), Line(), [True]
+        follower = Follower("line-1", 0, lambda: good[0])
+        stream = asyncio.create_task(send_stream(broadcast, follower, 0.05, line.receive, line.send))
+        assert await line.version() == 3
+        good[0] = False
+        publish(channel, make.model(4))
+        await asyncio.wait_for(stream, 5)
+        assert line.ended
+        left = [line.sent.get_nowait() for _ in range(line.sent.qsize())]
+        assert not [data for data in left if b"id: 4" in data]
         broadcast.close()
         channel.close()
 
@@ -119,7 +145,7 @@ def test_a_slow_line_skips_what_it_missed(make: SimpleNamespace) -> None:
             if b"id: 1\n" in message.get("body", b""):
                 await slow.wait()
 
-        stream = asyncio.create_task(send_stream(broadcast, ("line-1", 0), 5.0, line.receive, send))
+        stream = asyncio.create_task(send_stream(broadcast, known("line-1", 0), 5.0, line.receive, send))
         assert await line.version() == 1
         for version in range(2, 30):
             publish(channel, make.model(version))
@@ -144,7 +170,7 @@ def test_a_line_that_takes_nothing_is_let_go(make: SimpleNamespace) -> None:
         async def stuck(message: Any) -> None:
             await asyncio.Event().wait()
 
-        await asyncio.wait_for(send_stream(broadcast, ("line-1", 0), 0.01, line.receive, stuck), 5)
+        await asyncio.wait_for(send_stream(broadcast, known("line-1", 0), 0.01, line.receive, stuck), 5)
         assert len(broadcast) == 0
         broadcast.close()
         channel.close()
@@ -187,7 +213,7 @@ def test_a_channel_that_fails_is_followed_again(make: SimpleNamespace, monkeypat
     async def run() -> None:
         channel, line = Failing(make.model(5)), Line()
         broadcast = Broadcast(channel, 5)
-        stream = asyncio.create_task(send_stream(broadcast, ("line-1", 0), 5.0, line.receive, line.send))
+        stream = asyncio.create_task(send_stream(broadcast, known("line-1", 0), 5.0, line.receive, line.send))
         assert await line.version() == 5
         broadcast.close()
         channel.close()
@@ -237,7 +263,7 @@ def test_a_release_on_another_backbone_comes_to_the_wave_first(make: SimpleNames
         broadcast = Broadcast(channel, 5, framed, fleet, fleet.tick)
         first, second = Line(), Line()
         streams = [
-            asyncio.create_task(send_stream(broadcast, (name, 0), 5.0, line.receive, line.send))
+            asyncio.create_task(send_stream(broadcast, known(name, 0), 5.0, line.receive, line.send))
             for name, line in (("line-1", first), ("line-2", second))
         ]
         assert await first.version() == 2
@@ -278,7 +304,7 @@ def test_a_wave_that_declines_is_told_once(make: SimpleNamespace, monkeypatch: A
         publish(channel, other)
         fleets.append(fleet)
         broadcast, line = Broadcast(channel, 5, frame, fleet, go_on), Line()
-        stream = asyncio.create_task(send_stream(broadcast, ("line-1", 0), 5.0, line.receive, line.send))
+        stream = asyncio.create_task(send_stream(broadcast, known("line-1", 0), 5.0, line.receive, line.send))
         assert await line.version() == 2
         fleet.declined(Declined(line="line-1", version=2, stays=1, reason="it hung"))
         assert await asyncio.to_thread(heard.wait, 5.0)
@@ -303,7 +329,7 @@ def test_a_pinned_line_is_offered_nothing_until_it_is_unpinned(make: SimpleNames
         broadcast = Broadcast(channel, 5, frame, fleet, fleet.tick)
         pinned, free = Line(), Line()
         streams = [
-            asyncio.create_task(send_stream(broadcast, (name, 0), 5.0, line.receive, line.send))
+            asyncio.create_task(send_stream(broadcast, known(name, 0), 5.0, line.receive, line.send))
             for name, line in (("line-1", pinned), ("line-2", free))
         ]
         for version in (2, 3):
@@ -340,11 +366,11 @@ def test_what_has_become_old_is_made_again(make: SimpleNamespace, monkeypatch: A
         channel, fleet = LocalChannel(make.model(1)), Fleet(RolloutConfig(), SimulatedClock())
         fleet.released(make.model(1))
         broadcast, line, late = Broadcast(channel, 5, framed, fleet, fleet.tick, fresh_s=0.05), Line(), Line()
-        first = asyncio.create_task(send_stream(broadcast, ("line-1", 0), 5.0, line.receive, line.send))
+        first = asyncio.create_task(send_stream(broadcast, known("line-1", 0), 5.0, line.receive, line.send))
         assert await line.version() == 1
         sent = line.sent.qsize()
         await asyncio.to_thread(again.wait, 5.0)
-        second = asyncio.create_task(send_stream(broadcast, ("line-2", 0), 5.0, late.receive, late.send))
+        second = asyncio.create_task(send_stream(broadcast, known("line-2", 0), 5.0, late.receive, late.send))
         assert await late.version() == 1
         assert set(made) == {1}
         assert line.sent.qsize() == sent

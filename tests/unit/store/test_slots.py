@@ -57,6 +57,26 @@ def test_what_takes_the_process_down_is_started_twice_at_most(slots, tmp_path):
     assert [again(slots, tmp_path) for _ in range(4)] == [2, 2, 1, 1]
 
 
+def test_what_takes_the_process_down_is_not_tried_again_where_nothing_was_before_it(slots, tmp_path):
+    """The start model answers from then on."""
+    slots.install(model(1), b"", proven=False)
+    assert [again(slots, tmp_path) for _ in range(5)] == [1, 1, None, None, None]
+
+
+def test_a_full_disk_does_not_keep_back_what_answered(slots):
+    """Reading takes no room: the line answers as before, though the start cannot be counted."""
+    slots.install(model(1), b"", proven=True)
+    run = slots._run
+
+    def full(statement, *values):
+        if statement.startswith("UPDATE"):
+            raise apsw.FullError("full")
+        return run(statement, *values)
+
+    slots._run = full
+    assert slots.start().model == model(1)
+
+
 def test_what_was_given_up_does_not_come_back(slots, tmp_path):
     """Not even where nothing answered before it."""
     slots.install(model(1), b"", proven=False)

@@ -51,6 +51,32 @@ def test_a_newer_format_is_left_alone(tmp_path):
         opened(tmp_path)
 
 
+def test_a_spool_of_format_1_is_read_on(tmp_path):
+    """It knew no piece that was judged; nothing of it is lost, and each is as dear as it was."""
+    kinds = ("verdict", "flagged", "flagged payload", "unflagged", "unflagged payload")
+    spool = opened(tmp_path)
+    spool.put([Spooled(kind, kind, 1e18, kind.encode()) for kind in kinds], {})
+    for old, kind in enumerate(kinds):
+        spool._run("UPDATE spool SET kind = ? WHERE of = ?", old, kind)
+    spool._connection.pragma("user_version", 1)
+    spool.close()
+    again = opened(tmp_path)
+    found = again.waiting("events", 9) + again.waiting("payloads", 9)
+    assert sorted((one.kind, one.of) for one in found) == sorted((kind, kind) for kind in kinds)
+    assert again._connection.pragma("user_version") == 2
+    again.close()
+
+
+def test_a_disk_that_gives_nothing_is_said(tmp_path):
+    """In our words: whoever asks is not taken down by it."""
+    spool = opened(tmp_path)
+    spool._run("DROP TABLE spool")
+    for ask in (spool.state, lambda: spool.waiting("events", 1)):
+        with pytest.raises(StoreError, match=r"spool\.sqlite failed"):
+            ask()
+    spool.close()
+
+
 def test_a_folder_that_cannot_be_made_is_said(tmp_path):
     """In our words."""
     (tmp_path / "deep").write_text("a file")

@@ -84,39 +84,56 @@ def the_cheapest_goes_first(opened: Opener) -> None:
         spool.put([item(kind, f"{kind}-{number}") for number in range(2)], {})
     state = spool.state()
     assert state.size_bytes == 500, "no more than it may hold"
-    assert state.dropped == {"unflagged payload: full": 2, "unflagged: full": 2, "flagged payload: full": 1}, (
-        f"the cheapest first: {state.dropped}"
-    )
-    assert names(spool, "payloads") == ["flagged payload-1"], "of one kind the oldest first"
+    assert state.dropped == {
+        "unflagged payload: full": 2,
+        "unflagged: full": 2,
+        "flagged payload: full": 2,
+        "flagged: full": 2,
+        "judged payload: full": 1,
+    }, f"the cheapest first: {state.dropped}"
+    assert names(spool, "payloads") == ["judged payload-1"], "of one kind the oldest first"
     spool.put([item("verdict", f"late-{number}") for number in range(9)], {})
-    assert {one.kind for one in spool.waiting("events", 99)} == {"verdict"}, "all but verdicts go"
-    assert spool.state().events == 11, "never a verdict"
+    kinds = {one.kind for one in spool.waiting("events", 99)}
+    assert kinds == {"verdict", "judged"}, "all but verdicts, and what they are about, goes"
+    assert spool.state().events == 13, "never a verdict"
     spool.put([item("flagged", "no room")], {})
     assert "no room" not in names(spool), "where verdicts fill it, nothing else is taken"
-    assert sum(spool.state().dropped.values()) == 9, "and that is counted too"
+    assert sum(spool.state().dropped.values()) == 11, "and that is counted too"
     spool.close()
 
 
 def a_verdict_keeps_what_it_is_about(opened: Opener) -> None:
-    """The prediction it speaks of is as dear as a flagged one from then on, and so are its bytes."""
-    spool = opened(EdgeConfig(spool_bytes_max=400), SimulatedClock())
-    spool.put([item("unflagged", "old"), item("unflagged payload", "old"), item("unflagged", "new")], {})
-    spool.put([item("verdict", "old"), item("flagged", "f")], {})
-    assert names(spool) == ["old", "old", "f"], "an unflagged one that nobody spoke of goes first"
-    assert names(spool, "payloads") == ["old"], "the bytes of what was spoken of stay"
+    """The prediction it speaks of is never dropped from then on, and its bytes after all that nobody spoke of."""
+    clock = SimulatedClock()
+    spool = opened(EdgeConfig(spool_bytes_max=400, spool_age_s_max=60.0), clock)
+    now = clock.now()
+    pairs: tuple[tuple[SpoolKind, SpoolKind], ...]
+    pairs = (("unflagged", "unflagged payload"), ("flagged", "flagged payload"))
+    for its, its_bytes in pairs:
+        spool.put([item(its, its, at=now), item(its_bytes, its, at=now), item("verdict", its, at=now)], {})
+        spool.put([item("flagged", f"{n}", at=now) for n in range(5)], {})
+        assert names(spool) == [its, its, "4"], "what nobody spoke of goes first"
+        assert names(spool, "payloads") == [its], "the bytes of what was spoken of stay"
+        spool.done(spool.waiting("events", 9) + spool.waiting("payloads", 9))
+    spool.put([item("flagged", "old", at=now), item("verdict", "old", at=now)], {})
+    clock.advance(61.0)
+    spool.put([item("flagged", "young", at=clock.now())], {})
+    assert names(spool) == ["old", "old", "young"], "age takes nothing of it"
+    spool.put([item("verdict", f"v{n}", at=clock.now()) for n in range(6)], {})
+    assert names(spool)[:2] == ["old", "old"], "nor does a full spool"
     spool.close()
 
 
 def what_is_too_old_goes(opened: Opener) -> None:
-    """Beyond its age everything but verdicts is dropped, and counted."""
+    """Beyond its age everything but verdicts, and what they are about, is dropped, and counted."""
     clock = SimulatedClock()
     spool = opened(EdgeConfig(spool_age_s_max=60.0), clock)
     spool.put([item(kind, kind, at=clock.now()) for kind in KINDS], {})
     clock.advance(61.0)
     spool.put([item("unflagged", "young", at=clock.now())], {})
-    assert names(spool) == ["verdict", "young"], "verdicts and what is young stay"
+    assert names(spool) == ["verdict", "judged", "young"], "verdicts and what is young stay"
     assert names(spool, "payloads") == [], "payloads go as events do"
-    assert spool.state().dropped == {f"{kind}: too old": 1 for kind in KINDS[1:]}, "each kind is counted"
+    assert spool.state().dropped == {f"{kind}: too old": 1 for kind in KINDS[2:]}, "each kind is counted"
     spool.close()
 
 
@@ -155,8 +172,8 @@ def nothing_goes_uncounted(opened: Opener) -> None:
             spool.close()
             spool = opened(limits, clock)
         state = spool.state()
-        verdicts = sum(len(one.data) for one in spool.waiting("events", 10_000) if one.kind == "verdict")
-        assert state.size_bytes <= max(limits.spool_bytes_max, verdicts), "bounded"
+        kept = [one for one in spool.waiting("events", 10_000) if one.kind in ("verdict", "judged")]
+        assert state.size_bytes <= max(limits.spool_bytes_max, sum(len(one.data) for one in kept)), "bounded"
         waiting = state.events + state.payloads
         assert sum(put.values()) == sum(delivered.values()) + sum(state.dropped.values()) + waiting, "all is counted"
     assert state.dropped, "the law has to meet a full spool"

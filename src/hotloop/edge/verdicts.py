@@ -1,0 +1,56 @@
+"""A verdict that is given at a line, checked there as the hub would: whoever gave it can still mend it.
+
+Who gives it is known at the line alone, so it is the line's word: reviewer `ann` of line-1 is `line-1.ann` to the hub.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from hotloop.agent import Agent
+from hotloop.errors import InputError
+from hotloop.feedback.check import check_feedback
+from hotloop.types import UNREADABLE, Feedback
+
+VERDICT_BYTES_MAX: Final = 2**20
+_ID: Final = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
+_EVIDENCE_CHARS_MAX: Final = 4000
+_OUTPUTS_MAX: Final = 10_000
+_REGION_MAX: Final = 64  # numbers
+_REASON_CHARS_MAX: Final = 500
+
+
+def checked_verdict(data: bytes, agent: Agent, golden: str) -> Feedback:
+    """The verdict that `data` (JSON, as `POST /v1/feedback` takes it) holds. InputError if the hub would not take it.
+
+    `golden`: the reviewer whose word is the sealed truth; no line speaks for it.
+    """
+    if len(data) > VERDICT_BYTES_MAX:
+        raise InputError(f"a verdict has at most {VERDICT_BYTES_MAX} bytes, this one has {len(data)}")
+    try:
+        said = msgspec.json.decode(data, type=Feedback)
+    except UNREADABLE as error:
+        raise InputError(f"this is no feedback: {str(error)[:_REASON_CHARS_MAX]}") from error
+    if not said.reviewer:
+        raise InputError("say who gives it: `reviewer`, a name or a badge's number")
+    said = agent.in_its_name(said)
+    if said.reviewer == golden:
+        raise InputError(f"{golden!r} gives the sealed truth (trust.golden): no line speaks for it")
+    _check_sizes(said)
+    return check_feedback(said, agent.predictor.current.head.labels)
+
+
+def _check_sizes(said: Feedback) -> None:
+    """InputError for what the hub would refuse for good."""
+    if not _ID.match(said.prediction):
+        raise InputError(f"prediction {said.prediction[:80]!r} is no id: it is what the answer says, such as line-1:42")
+    if len(said.evidence) > _EVIDENCE_CHARS_MAX:
+        raise InputError(f"evidence has at most {_EVIDENCE_CHARS_MAX} characters, this one has {len(said.evidence)}")
+    for place, claim in enumerate(said.claims):
+        if claim.output is not None and claim.output >= _OUTPUTS_MAX:
+            raise InputError(f"claim {place}: `output` is the index of an output")
+        if claim.region is not None and len(claim.region) > _REGION_MAX:
+            raise InputError(f"claim {place}: a region has at most {_REGION_MAX} numbers")
