@@ -2,9 +2,9 @@
 
 It decides and keeps; it has no socket, no clock and no thread: what came goes in with the time; what is to be sent is
 in `outbox`, what was learned in `measured` and `feedback`. A tour goes out bit by bit: the base is released, the
-horizon announced, and an update releases more before the base is at its end. A robot's own word decides what it has (orderId,
-orderUpdateId, lastNodeSequenceId): what it does not have is said again; where it has forgotten its order, a new one
-goes on from the node that it last reached.
+horizon announced, and an update releases more before the base is at its end. A robot's own word decides what it has
+(orderId, orderUpdateId, lastNodeSequenceId): what it does not have is said again; where it has forgotten its order, a
+new one goes on from the node that it last reached.
 """
 
 from __future__ import annotations
