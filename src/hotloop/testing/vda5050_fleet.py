@@ -83,15 +83,15 @@ class SimulatedFleet:
             time.sleep(_TURN_S)
 
     def _turn(self, client: _Client) -> None:
-        robot = client.robot
+        robot, now = client.robot, self.now()
+        robot.advance(now)
         if client.fresh:
             client.fresh = False
-            robot.say_connection("ONLINE", self.now())
-            robot.beat(self.now())
-        robot.advance(self.now())
+            robot.say_connection("ONLINE", now)
+            robot.beat(now)
         while client.heard:
             what, data = client.heard.pop(0)
-            robot.hear(what, json.loads(data), self.now())
+            robot.hear(what, json.loads(data), now)
         for what, message in robot.said:
             if what == "state":
                 self.states += 1

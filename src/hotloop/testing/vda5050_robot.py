@@ -168,7 +168,7 @@ class SimulatedRobot:
     def _header(self, what: str, now: float) -> Json:
         number = self._numbers[what]
         self._numbers[what] += 1
-        moment = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        moment = datetime.fromtimestamp(round(now, 3), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return {"headerId": number, "timestamp": moment, "version": self.version,
                 "manufacturer": self.manufacturer, "serialNumber": self.serial}  # fmt: skip
 

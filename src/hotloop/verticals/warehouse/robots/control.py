@@ -130,7 +130,11 @@ class Control:
         self.refusals: deque[str] = deque(maxlen=_REFUSED_SHOWN)
         self.measured: deque[Measured] = deque(maxlen=_OUTBOX_MAX)
         self.feedback: deque[Feedback] = deque()
-        self.states = 0
+
+    @property
+    def states(self) -> int:
+        """How many were heard, each once."""
+        return sum(mobile.track.heard for mobile in self.mobiles.values())
 
     # what people and the planner want
 
@@ -216,7 +220,6 @@ class Control:
         mobile = self._admitted(robot)
         _check_order(mobile, state)
         newest, timed = mobile.track.hear(state)
-        self.states += 1
         for one in timed:
             self._took(mobile, one)
         if not newest:

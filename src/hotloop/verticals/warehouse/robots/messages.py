@@ -262,7 +262,7 @@ def decode(robot: Robot, data: bytes, kind: type[Said]) -> Said:
 
 def moment(seconds: float) -> str:
     """A time (s since 1970) as the specification writes it."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.fromtimestamp(round(seconds, 3), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 _ENCODER: Final = msgspec.json.Encoder()
