@@ -251,7 +251,7 @@ def decode(robot: Robot, data: bytes, kind: type[Said]) -> Said:
     try:
         said: Said = _DECODERS[kind].decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        why = "version" if "$.version" in str(error) and "pattern" in str(error) else "malformed"
+        why = "malformed" if _speaks_2(data) else "version"
         words = f"{robot} says what is no VDA 5050 2.x {kind.__name__}: {str(error)[:300]}"
         raise RobotMessageError(words, why) from error
     if (said.manufacturer, said.serialNumber) != (robot.manufacturer, robot.serial):
@@ -263,6 +263,20 @@ def decode(robot: Robot, data: bytes, kind: type[Said]) -> Said:
 def moment(seconds: float) -> str:
     """A time (s since 1970) as the specification writes it."""
     return datetime.fromtimestamp(round(seconds, 3), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class _Versioned(msgspec.Struct):
+    """What is asked of a message that cannot be read."""
+
+    version: str = "2.?"
+
+
+def _speaks_2(data: bytes) -> bool:
+    """Whether what cannot be read claims, or may claim, to be of version 2."""
+    try:
+        return msgspec.json.decode(data, type=_Versioned).version.startswith("2.")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return True
 
 
 _ENCODER: Final = msgspec.json.Encoder()

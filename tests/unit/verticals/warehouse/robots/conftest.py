@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import threading
+import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hotloop.config import MqttConfig
+from hotloop.testing.vda5050_fleet import SimulatedFleet
 from hotloop.testing.vda5050_robot import SimulatedRobot
 from hotloop.verticals.warehouse.exact import options, solve, walked
 from hotloop.verticals.warehouse.layout import Layout, LayoutConfig
 from hotloop.verticals.warehouse.robots.control import Control, RobotsConfig
-from hotloop.verticals.warehouse.robots.messages import Robot, Topics
+from hotloop.verticals.warehouse.robots.messages import Robot, State, Topics, decode
+from hotloop.verticals.warehouse.robots.mqtt import RobotFleet
 
 LAYOUT = Layout(LayoutConfig(aisles=4, parts=3))
 START_S = 1_790_000_000.0
@@ -94,10 +100,124 @@ class World:
         return [(one.leg, round(one.passage.seconds, 3)) for one in self.control.measured]
 
 
+class Plant:
+    """Simulated robots at a broker, the control, and a dispatcher: each robot gets `tours` tours, one after the other."""
+
+    def __init__(self, url, count=3, tours=1, speed=50.0, **settings):
+        mqtt = MqttConfig(url=url)
+        self.serials = [f"r{number:03d}" for number in range(count)]
+        self.robots = {Robot("sim", name): SimulatedRobot("sim", name, paced(k)) for k, name in enumerate(self.serials)}
+        self.fleet = SimulatedFleet(list(self.robots.values()), mqtt, speed)
+        names = tuple(f"sim/{name}" for name in self.serials)
+        config = RobotsConfig(**{"names": names, "again_s": 0.5, **settings})
+        self.control = RobotFleet(config, mqtt, LAYOUT, self.taught, self.told)
+        self.tours, self.given = tours, Counter()
+        self.feedback, self.measured, self.latency_s = [], [], []
+        self.changed = threading.Condition()
+
+    def taught(self, feedback):
+        with self.changed:
+            self.feedback.append(feedback)
+            self.changed.notify_all()
+
+    def told(self, one):
+        said_s = self.fleet.sent_s.get((one.prediction, 2 * one.leg + 2))
+        if said_s is not None:
+            self.latency_s.append(time.monotonic() - said_s)
+        self.measured.append(one)
+
+    def start(self):
+        self.control.start()
+        self.fleet.start()
+        return self
+
+    def dispatch(self, limit_s, during=lambda: None):
+        """Give tours until all are done. `during` is called again and again."""
+        ends_at = time.monotonic() + limit_s
+        while len(self.feedback) < len(self.robots) * self.tours:
+            assert time.monotonic() < ends_at, (len(self.feedback), self.control.state())
+            for robot in self.control.idle():
+                if self.given[robot] < self.tours:
+                    self.given[robot] += 1
+                    seed = 1000 * self.given[robot] + self.serials.index(robot.serial)
+                    self.control.give(robot, f"{robot.serial}:{self.given[robot]}", tour(seed))
+            during()
+            time.sleep(0.01)
+
+    def until(self, found, limit_s=5.0):
+        """The control's state, once it is as wanted."""
+        ends_at = time.monotonic() + limit_s
+        while not found(self.control.state()):
+            assert time.monotonic() < ends_at, self.control.state()
+            time.sleep(0.005)
+        return self.control.state()
+
+    def truth(self):
+        """(robot, order, leg) -> seconds."""
+        return {(str(name), order, leg): ended - began
+                for name, robot in self.robots.items() for order, leg, began, ended in robot.gone}  # fmt: skip
+
+    def heard(self):
+        """The same as the control has it, and how often each."""
+        found = [((str(one.robot), one.prediction, one.leg), one.passage.seconds) for one in self.measured]
+        return dict(found), Counter(key for key, _ in found)
+
+    def close(self):
+        self.fleet.close()
+        self.control.close()
+
+
+@pytest.fixture(scope="session")
+def worlds():
+    """Makes worlds."""
+    return World
+
+
 @pytest.fixture
 def world():
     """One robot that is there, and its control."""
     return World()
+
+
+@pytest.fixture(scope="session")
+def tours():
+    """Makes the legs of a tour from a seed."""
+    return tour
+
+
+@pytest.fixture(scope="session")
+def layout():
+    """The small warehouse."""
+    return LAYOUT
+
+
+@pytest.fixture(scope="session")
+def recorded():
+    """All that a robot said on one tour with updates and work, as States; and the truth of its legs."""
+
+    def record(seed, work=None):
+        world = World(base=3, horizon=2)
+        world.control.give(Robot("sim", "r0"), "p:1", tour(seed), world.now, work)
+        world.done()
+        data = [json.dumps(message).encode() for what, message in world.said if what == "state"]
+        return [decode(Robot("sim", "r0"), one, State) for one in data], dict(world.truth())
+
+    return record
+
+
+@pytest.fixture
+def plants(monkeypatch):
+    """Makes plants, and closes them. Nobody waits a second to connect again."""
+    monkeypatch.setattr("hotloop.adapters.mqtt.PAUSE_S", 0.05)
+    made = []
+
+    def make(url, **settings):
+        made.append(Plant(url, **settings))
+        return made[-1].start()
+
+    yield make
+    for one in made:
+        one.close()
 
 
 @pytest.fixture(scope="session")
