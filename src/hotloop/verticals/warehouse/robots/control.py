@@ -53,7 +53,7 @@ class RobotsConfig(Section, frozen=True):
     interface: str = "uagv"  # what all topics of the robots begin with
     names: tuple[str, ...] = ()  # MANUFACTURER/SERIAL of each; (): whoever shows up
     robots_max: Annotated[int, Meta(ge=1, le=10_000)] = 1000
-    base: Annotated[int, Meta(ge=1, le=200)] = 6  # legs that are released at a time, the next ones when half of them are gone
+    base: Annotated[int, Meta(ge=1, le=200)] = 6  # legs released at a time; more when half are gone
     horizon: Annotated[int, Meta(ge=0, le=200)] = 6  # legs that are announced behind these
     again_s: Annotated[float, Meta(gt=0)] = 5.0  # a robot has so long to take what was said; then it is said again
     reviewer: str = "robots"  # in whose name measured times are

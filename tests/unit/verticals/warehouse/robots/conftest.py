@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import threading
 import time
 from collections import Counter
@@ -106,7 +107,8 @@ class Plant:
     def __init__(self, url, count=3, tours=1, speed=50.0, **settings):
         mqtt = MqttConfig(url=url)
         self.serials = [f"r{number:03d}" for number in range(count)]
-        self.robots = {Robot("sim", name): SimulatedRobot("sim", name, paced(k)) for k, name in enumerate(self.serials)}
+        made = [SimulatedRobot("sim", name, paced(number)) for number, name in enumerate(self.serials)]
+        self.robots = {Robot("sim", robot.serial): robot for robot in made}
         self.fleet = SimulatedFleet(list(self.robots.values()), mqtt, speed)
         names = tuple(f"sim/{name}" for name in self.serials)
         config = RobotsConfig(**{"names": names, "again_s": 0.5, **settings})
@@ -228,8 +230,10 @@ def schemas():
         pytest.skip('the published schemas are needed: pip install "hotloop[test]" (vda5050-sdk, jsonschema)')
     from jsonschema import Draft202012Validator, FormatChecker
 
+    formats = FormatChecker()
+    formats.checks("date-time")(lambda text: bool(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{2,3}Z", text)))
     folder = Path(spec.submodule_search_locations[0]) / "validation/schemas"
     return {
-        what: Draft202012Validator(json.loads((folder / f"{what}.json").read_text()), format_checker=FormatChecker())
+        what: Draft202012Validator(json.loads((folder / f"{what}.json").read_text()), format_checker=formats)
         for what in ("order", "state", "instantActions", "connection")
     }

@@ -167,5 +167,5 @@ def test_a_name_that_cannot_be_in_a_topic_is_refused(robot):
 
 def test_robots_have_an_order():
     """They are listed by name."""
-    assert sorted([Robot("b", "1"), Robot("a", "2"), Robot("a", "1")])[0] == Robot("a", "1")
+    assert min([Robot("b", "1"), Robot("a", "2"), Robot("a", "1")]) == Robot("a", "1")
     assert msgspec.json.decode(msgspec.json.encode(ROBOT), type=Robot) == ROBOT

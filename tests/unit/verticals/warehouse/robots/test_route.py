@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,9 +17,8 @@ from hotloop.verticals.warehouse.robots.messages import Action
 from hotloop.verticals.warehouse.robots.route import LEGS_MAX, route
 
 BLOCK = Layout(LayoutConfig(aisles=5, parts=3, depot=2))
-PLACES = st.lists(
-    st.tuples(st.integers(0, 4), st.sampled_from([0.0, 0.1, 5.0, 10.0, 12.5, 15.0, 20.0, 29.9, 30.0])), min_size=1, max_size=9
-)
+METRES = st.sampled_from([0.0, 0.1, 5.0, 10.0, 12.5, 15.0, 20.0, 29.9, 30.0])
+PLACES = st.lists(st.tuples(st.integers(0, 4), METRES), min_size=1, max_size=9)
 
 
 def whole(found):
@@ -73,7 +74,7 @@ def test_nodes_and_edges_are_numbered_as_the_specification_says(layout, tours):
     assert [node.released for node in nodes] == [True, True, True, False, False]
     assert [edge.released for edge in edges] == [True, True, False, False]
     assert [(edge.startNodeId, edge.endNodeId) for edge in edges] == [
-        (one.nodeId, other.nodeId) for one, other in zip(nodes, nodes[1:], strict=False)
+        (one.nodeId, other.nodeId) for one, other in itertools.pairwise(nodes)
     ]
     assert nodes[0].nodeId == f"a{found.places[4][0] + 1}-{found.places[4][1]:.2f}"
     assert nodes[0].nodePosition.x == found.places[4][0] * 4.0
