@@ -13,6 +13,7 @@ from hotloop.testing.vda5050_robot import SimulatedRobot
 
 _TURN_S = 0.005
 _BYTES_MAX = 2**20
+_BEAT_S = 30.0  # a robot says its state at least so often, by its clock
 
 
 class _Client:
@@ -28,6 +29,7 @@ class _Client:
             gone=json.dumps(gone).encode(), left=json.dumps(left).encode(),
         )  # fmt: skip
         self.connection = Connection(mqtt, who, self)
+        self.beat_at = now + _BEAT_S
 
     def up(self) -> None:
         self.connection.subscribe([(f"{self.topic}/order", 1), (f"{self.topic}/instantActions", 1)])
@@ -92,6 +94,10 @@ class SimulatedFleet:
         while client.heard:
             what, data = client.heard.pop(0)
             robot.hear(what, json.loads(data), now)
+        if any(what == "state" for what, _ in robot.said):
+            client.beat_at = now + _BEAT_S
+        elif now >= client.beat_at:
+            robot.beat(now)
         for what, message in robot.said:
             if what == "state":
                 self.states += 1

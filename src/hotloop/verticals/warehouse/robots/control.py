@@ -56,6 +56,7 @@ class RobotsConfig(Section, frozen=True):
     base: Annotated[int, Meta(ge=1, le=200)] = 6  # legs released at a time; more when half are gone
     horizon: Annotated[int, Meta(ge=0, le=200)] = 6  # legs that are announced behind these
     again_s: Annotated[float, Meta(gt=0)] = 5.0  # a robot has so long to take what was said; then it is said again
+    silent_s: Annotated[float, Meta(gt=0)] = 35.0  # without a state (one is due every 30 s) a robot on tour is asked
     reviewer: str = "robots"  # in whose name measured times are
 
 
@@ -102,6 +103,7 @@ class Mobile:
     connection: str = "never seen"
     state: State | None = None
     heard_at: float = 0.0
+    asked_at: float = 0.0
     tour: Tour | None = None
     track: Track = field(default_factory=Track)
     orders: OrderedDict[str, tuple[Tour, int]] = field(default_factory=OrderedDict)
@@ -184,10 +186,15 @@ class Control:
                 self._repeat(mobile, mobile.tour, now)
 
     def tick(self, now: float) -> None:
-        """Say again what a robot should have taken by now; ever more seldom."""
+        """Say again what a robot should have taken by now, ever more seldom; ask one on tour that says nothing."""
         for mobile in self.mobiles.values():
             tour = mobile.tour
-            if tour is None or not mobile.present or (tour.accepted and tour.cancels is None):
+            if tour is None or not mobile.present:
+                continue
+            if now >= max(mobile.heard_at, mobile.asked_at) + self.config.silent_s:
+                mobile.asked_at = now
+                self._instant(mobile, "stateRequest", now)
+            if tour.accepted and tour.cancels is None:
                 continue
             pause_s = self.config.again_s * 2**tour.tries
             if now >= tour.said_at + min(pause_s, max(_TRIES_PAUSE_S_MAX, self.config.again_s)):

@@ -102,7 +102,7 @@ class World:
 
 
 class Plant:
-    """Simulated robots at a broker, the control, and a dispatcher: each robot gets `tours` tours, one after the other."""
+    """Simulated robots at a broker, the control, and who keeps them busy: each robot gets so many tours."""
 
     def __init__(self, url, count=3, tours=1, speed=50.0, **settings):
         mqtt = MqttConfig(url=url)

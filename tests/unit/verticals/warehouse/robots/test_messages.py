@@ -6,7 +6,7 @@ import json
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hotloop.errors import ConfigError, RobotMessageError
@@ -116,6 +116,7 @@ def test_what_cannot_be_is_refused_by_its_name(data, why):
     assert (caught.value.why, "sim/r0" in str(caught.value), len(str(caught.value)) < 600) == (why, True, True)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_bytes_do_more_than_be_refused(data):
     """However a message is broken: a record, or the one error."""

@@ -1,4 +1,4 @@
-"""Master control and simulated robots at a real broker: nothing is lost, not over its restart; all that is said fits the
+"""Master control and simulated robots at a real broker: nothing is lost, not over its restart; what is said fits the
 published schemas.
 """
 
@@ -169,7 +169,8 @@ def plant_tour():
     ("what", "spoil"),
     [
         ("order", {"orderUpdateId": "0"}), ("order", {"nodes": [{"nodeId": "a"}]}), ("state", {"operatingMode": "?"}),
-        ("state", {"timestamp": "now"}), ("connection", {"connectionState": "AWAY"}), ("instantActions", {"actions": [{}]}),
+        ("state", {"timestamp": "now"}), ("connection", {"connectionState": "AWAY"}),
+        ("instantActions", {"actions": [{}]}),
     ],
 )  # fmt: skip
 def test_the_schemas_can_refuse(worlds, schemas, what, spoil):
@@ -311,7 +312,8 @@ def test_a_broker_that_is_away_makes_nobody_wait(broker, plants):
     assert (state.connected, state.robots[0].connection, state.robots[0].status) == (False, "never seen", "waiting")
     broker.start()
     plant.until(lambda _: plant.feedback)
-    assert {claim.output for claim in plant.feedback[0].claims} >= {1, 2, 3, 4, 5}, "who listens late may miss the start"
+    legs = {claim.output for claim in plant.feedback[0].claims}
+    assert legs >= {1, 2, 3, 4, 5}, "who listens late may miss the start"
 
 
 def test_it_says_at_the_broker_that_it_is_there(broker, anybody, plants):
@@ -327,8 +329,10 @@ def test_what_cannot_be_is_said_to_whoever_asks(layout):
     with pytest.raises(ConfigError):
         RobotFleet(RobotsConfig(names=("no robot",)), MqttConfig(url="mqtt://127.0.0.1:1"), layout, lambda _: None)
     fleet = RobotFleet(RobotsConfig(names=("a/1",)), MqttConfig(url="mqtt://127.0.0.1:1"), layout, lambda _: None)
-    for wrong in (lambda: fleet.give(R0, "p:1", plant_tour()), lambda: fleet.cancel(R0), lambda: fleet.act(R0, "startPause"),
-                  lambda: fleet.give(Robot("a", "1"), "p:1", [(5, 1.0)])):  # fmt: skip
+    for wrong in (
+        lambda: fleet.give(R0, "p:1", plant_tour()), lambda: fleet.give(Robot("a", "1"), "p:1", [(5, 1.0)]),
+        lambda: fleet.cancel(R0), lambda: fleet.act(R0, "startPause"),
+    ):  # fmt: skip
         with pytest.raises(InputError):
             wrong()
     fleet.close()

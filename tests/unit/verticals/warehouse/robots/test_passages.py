@@ -100,7 +100,7 @@ def knowable(states, numbers):
             if leg + 1 in arrived and left.get(leg) == first_free.get(leg) and leg in left}  # fmt: skip
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_lost_doubled_and_late_states_cost_what_they_told_and_no_more(tour, data):
     """Each leg at most once, with its true time, and every one that can be known."""
@@ -124,7 +124,7 @@ def test_lost_doubled_and_late_states_cost_what_they_told_and_no_more(tour, data
     )
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_a_robot_that_starts_anew_counts_from_0_and_nothing_is_told_wrong(tour, data):
     """Numbers that come again are not the old ones; a leg over the restart is not known."""

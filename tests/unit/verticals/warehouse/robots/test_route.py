@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hotloop.errors import InputError
@@ -34,6 +34,7 @@ def whole(found):
         assert (aisle == to) != (metres == at) or gone_m == 0
 
 
+@settings(deadline=None)
 @given(PLACES, st.integers(0, 99))
 def test_every_exact_tour_joins_and_comes_back(picks, seed):
     """On any table of times, also where it turns in the middle of a stretch."""
@@ -44,6 +45,7 @@ def test_every_exact_tour_joins_and_comes_back(picks, seed):
         whole(route(BLOCK, [(stretch, round(share, 6)) for stretch, share in legs]))
 
 
+@settings(deadline=None)
 @given(PLACES, st.sampled_from(sorted(CLASSIC)))
 def test_every_classic_tour_joins_and_comes_back(picks, name):
     """The peers' as well."""
