@@ -57,6 +57,7 @@ class RobotsConfig(Section, frozen=True):
     horizon: Annotated[int, Meta(ge=0, le=200)] = 6  # legs that are announced behind these
     again_s: Annotated[float, Meta(gt=0)] = 5.0  # a robot has so long to take what was said; then it is said again
     silent_s: Annotated[float, Meta(gt=0)] = 35.0  # without a state (one is due every 30 s) a robot on tour is asked
+    late_s: Annotated[float, Meta(ge=0)] = 2.0  # a tour's feedback waits so long for states that are missing
     reviewer: str = "robots"  # in whose name measured times are
 
 
@@ -110,10 +111,20 @@ class Mobile:
     numbers: Counter[str] = field(default_factory=Counter)
     errors: dict[str, float] = field(default_factory=dict)  # what it says is wrong, and since when
 
+    online: tuple[int, float] | None = None  # number and time of its last ONLINE
+
     @property
     def present(self) -> bool:
         """Whether it is at the broker."""
         return self.connection == "ONLINE"
+
+    def came_online(self, said: ConnectionSaid, *, kept: bool) -> None:
+        """Its count of connections says whether it lives on or has started anew."""
+        last, self.online = self.online, (said.headerId, said.timestamp.timestamp())
+        if last is not None and last != self.online and said.headerId <= last[0]:
+            self.track.restarted(self.online[1])
+        elif not kept:
+            self.track.renewed()
 
 
 class Control:
@@ -132,6 +143,7 @@ class Control:
         self.refusals: deque[str] = deque(maxlen=_REFUSED_SHOWN)
         self.measured: deque[Measured] = deque(maxlen=_OUTBOX_MAX)
         self.feedback: deque[Feedback] = deque()
+        self.ended: dict[str, tuple[Mobile, Tour, float]] = {}  # tours whose feedback waits for what is missing
 
     @property
     def states(self) -> int:
@@ -187,6 +199,8 @@ class Control:
 
     def tick(self, now: float) -> None:
         """Say again what a robot should have taken by now, ever more seldom; ask one on tour that says nothing."""
+        for order in list(self.ended):
+            self._learn(order, now)
         for mobile in self.mobiles.values():
             tour = mobile.tour
             if tour is None or not mobile.present:
@@ -215,8 +229,8 @@ class Control:
         mobile = self._admitted(robot)
         mobile.connection, mobile.version = said.connectionState, said.version
         mobile.heard_at = now
-        if mobile.present and not kept:
-            mobile.track.renewed()
+        if mobile.present:
+            mobile.came_online(said, kept=kept)
         if mobile.present and mobile.tour is not None and not mobile.tour.accepted:
             self._repeat(mobile, mobile.tour, now)
 
@@ -228,7 +242,7 @@ class Control:
         _check_order(mobile, state)
         newest, timed = mobile.track.hear(state)
         for one in timed:
-            self._took(mobile, one)
+            self._took(mobile, one, now)
         if not newest:
             return
         mobile.state, mobile.version, mobile.heard_at, mobile.connection = state, state.version, now, "ONLINE"
@@ -237,7 +251,7 @@ class Control:
         if mobile.tour is not None:
             self._follow(mobile, mobile.tour, state, now)
 
-    def _took(self, mobile: Mobile, timed: Timed) -> None:
+    def _took(self, mobile: Mobile, timed: Timed, now: float) -> None:
         """A leg's time is known."""
         tour, first = mobile.orders[timed.order]
         leg = first + timed.leg
@@ -245,6 +259,8 @@ class Control:
         stretch, share = tour.route.legs[leg]
         passage = Passage(stretch, share, timed.seconds, timed.at)
         self.measured.append(Measured(mobile.robot, tour.prediction, leg, passage))
+        if tour is not mobile.tour:
+            self.ended.setdefault(tour.order, (mobile, tour, now))
 
     def _follow(self, mobile: Mobile, tour: Tour, state: State, now: float) -> None:
         """Compare what a robot has with what it should have."""
@@ -346,6 +362,17 @@ class Control:
     def _end(self, mobile: Mobile, tour: Tour, status: Status, now: float) -> None:
         """A tour is over: what was measured of it is feedback."""
         mobile.tour, tour.status, tour.why = None, status, "; ".join(mobile.errors)
+        self.ended[tour.order] = (mobile, tour, now)
+        self._learn(tour.order, now)
+
+    def _learn(self, order: str, now: float) -> None:
+        """Say what a tour that is over has taught, if nothing can come any more. What does so all the same makes it be
+        said again, whole: the last word counts.
+        """
+        mobile, tour, ended_at = self.ended[order]
+        if now < ended_at + self.config.late_s and not mobile.track.whole(order):
+            return
+        del self.ended[order]
         if tour.seconds:
             claims = tuple(Claim(output=leg, value=seconds) for leg, seconds in sorted(tour.seconds.items()))
             self.feedback.append(Feedback(

@@ -129,9 +129,10 @@ class RobotFleet:
         """How it stands."""
         with self._more:
             control = self._control
+            waiting = len(self._inbox) + len(control.feedback) + len(control.ended)
             return FleetState(
-                self._connection.connected, self._connection.trouble, control.states,
-                len(self._inbox) + len(control.feedback), dict(control.refused), tuple(control.refusals),
+                self._connection.connected, self._connection.trouble, control.states, waiting,
+                dict(control.refused), tuple(control.refusals),
                 dict(self._dropped), tuple(_shown(control, robot) for robot in sorted(control.mobiles)),
             )  # fmt: skip
 
@@ -168,16 +169,16 @@ class RobotFleet:
     # a thread of its own
 
     def _run(self) -> None:
+        control = self._control
         while True:
             with self._more:
-                self._more.wait_for(lambda: self._closing or self._inbox or self._up or self._control.outbox, _TURN_S)
+                self._more.wait_for(lambda: self._closing or self._inbox or self._up or control.outbox, _TURN_S)
                 if self._closing:
                     return
                 taken = self._turn()
-                out = list(self._control.outbox)
-                self._control.outbox.clear()
-                legs = list(self._control.measured)
-                self._control.measured.clear()
+                out, legs = list(control.outbox), list(control.measured)
+                control.outbox.clear()
+                control.measured.clear()
             self._connection.tend()
             for leg in legs:
                 self._told(leg)

@@ -4,8 +4,9 @@ A robot speaks whenever something happens, and numbers what it says (headerId). 
 first state that says so, if the state just before it was heard as well and does not: then nothing is missing between
 them. A leg's time is from where it could begin (the node reached, its work done, the next edge released) to the next
 node. Where a state that matters was lost nothing is known, and nothing said. States may be doubled, late and out of
-order; a robot that starts anew counts from 0 again. (It is told by a lower number with a later time. Where its first
-number that is heard continues the old count exactly, nobody can tell.)
+order. A robot that starts anew counts from 0 again: its connection message says so, which the broker keeps, or a lower
+number with a later time. (Without either, where its first number that is heard continues the old count exactly, nobody
+can tell.)
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class Course:
     left: dict[int, float] = field(default_factory=dict)
     told: set[int] = field(default_factory=set)
     spoiled: set[int] = field(default_factory=set)
+    since: int | None = None  # the first state that is about it
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Track:
         self._newest: tuple[int, float] | None = None
         self._first = 0
         self._renewed = False
+        self._since_s = float("-inf")  # when it started anew, by its clock
 
     def begin(self, order: str, course: Course) -> None:
         """An order that it was given."""
@@ -98,6 +101,18 @@ class Track:
     def renewed(self) -> None:
         """It is new at the broker: if it counts from 0 that is so, whatever its clock says."""
         self._renewed = True
+
+    def restarted(self, at: float) -> None:
+        """It has started anew at this time, by its clock: what it said before is of another count."""
+        self._forget()
+        self._since_s = at
+
+    def whole(self, order: str) -> bool:
+        """Whether all that was said since an order began was heard; what is missing may still come."""
+        course = self._courses.get(order)
+        if course is None or course.since is None or self._newest is None:
+            return True
+        return sum(number >= course.since for number in self._seen) > self._newest[0] - course.since
 
     def hear(self, state: State) -> tuple[bool, list[Timed]]:
         """Whether this is the newest that it said; and the legs whose times are known by it. RobotMessageError."""
@@ -119,12 +134,17 @@ class Track:
         self._seen[number] = seen
         while len(self._seen) > _HEARD_MAX:
             self._seen.popitem(last=False)
-        if course is not None and disturbed(state):
-            course.spoiled.add(reached)
+        if course is not None:
+            course.since = number if course.since is None else min(course.since, number)
+            if disturbed(state):
+                course.spoiled.add(reached)
         return newest, [*self._between(number - 1, number), *self._between(number, number + 1)]
 
     def _is_new(self, number: int, at: float) -> bool:
         """Not heard yet; if it is of a robot that has started anew, all before is over."""
+        if at < self._since_s and not self._renewed:
+            self.doubled += 1
+            return False
         if self._newest is None:
             return True
         if number <= self._newest[0] and (self._renewed or at > self._newest[1]):
@@ -138,9 +158,10 @@ class Track:
     def _forget(self) -> None:
         self.restarts += 1
         self._seen.clear()
-        self._newest = None
+        self._newest, self._since_s = None, float("-inf")
         for course in self._courses.values():
             course.left.clear()
+            course.since = None
 
     def _between(self, before: int, after: int) -> list[Timed]:
         """What two states, one right after the other, say together."""

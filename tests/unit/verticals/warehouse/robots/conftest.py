@@ -50,11 +50,22 @@ class World:
         self.control = Control(RobotsConfig(**{"names": names, **settings}), LAYOUT)
         self.robots = {Robot("sim", f"r{k}"): SimulatedRobot("sim", f"r{k}", paced(k)) for k in range(robots)}
         self.sent, self.said = [], []
-        self.cut = False  # nothing passes
+        self._cut, self._kept = False, {}
         for robot in self.robots.values():
             robot.say_connection("ONLINE", self.now)
             robot.beat(self.now)
         self.pass_on()
+
+    @property
+    def cut(self):
+        """Nothing passes; afterwards the broker says what robots last said of their connections."""
+        return self._cut
+
+    @cut.setter
+    def cut(self, now):
+        was, self._cut = self._cut, now
+        for name, data in self._kept.items() if was and not now else ():
+            self.control.came(Topics().of(name, "connection"), data, self.now, kept=True)
 
     @property
     def robot(self):
@@ -69,6 +80,8 @@ class World:
             for name, robot in self.robots.items():
                 for what, data in robot.take():
                     self.said.append((what, json.loads(data)))
+                    if what == "connection":
+                        self._kept[name] = data
                     if not self.cut:
                         self.control.came(Topics().of(name, what), data, self.now)
             while self.control.outbox:
@@ -114,12 +127,12 @@ class Plant:
         config = RobotsConfig(**{"names": names, "again_s": 0.5, **settings})
         self.control = RobotFleet(config, mqtt, LAYOUT, self.taught, self.told)
         self.tours, self.given = tours, Counter()
-        self.feedback, self.measured, self.latency_s = [], [], []
+        self.feedback, self.measured, self.latency_s = {}, [], []
         self.changed = threading.Condition()
 
     def taught(self, feedback):
         with self.changed:
-            self.feedback.append(feedback)
+            self.feedback[feedback.prediction] = feedback  # the last word counts
             self.changed.notify_all()
 
     def told(self, one):

@@ -63,6 +63,45 @@ def test_a_tour_becomes_feedback(world, tours):
     assert world.control.refused == {}
 
 
+def test_feedback_waits_for_a_state_that_is_late(world, tours):
+    """The last one came before the one before it: the tour is over, its last leg not known yet."""
+    world.control.give(R0, "p:1", [(0, 0.5), (0, 0.5)], world.now)
+    world.pass_on()
+    said = []
+    for _ in range(2):
+        world.now = world.robot.due
+        world.robot.advance(world.now)
+        said += world.robot.take()
+    world.control.came(STATE, said[1][1], world.now)
+    assert (world.mobile().tour, list(world.control.feedback), len(world.control.ended)) == (None, [], 1)
+    world.control.came(STATE, said[0][1], world.now + 1.0)
+    world.control.tick(world.now + 1.0)
+    assert [claim.output for claim in world.control.feedback.popleft().claims] == [0, 1]
+    right(world, 2)
+
+
+def test_feedback_does_not_wait_for_ever_and_is_said_again(world, tours):
+    """What is missing is given up after a moment; comes it after all, the last word is the whole."""
+    world.control.give(R0, "p:1", [(0, 0.5), (0, 0.5), (0, 0.5), (0, 0.5)], world.now)
+    world.pass_on()
+    said = []
+    for _ in range(4):
+        world.now = world.robot.due
+        world.robot.advance(world.now)
+        said += world.robot.take()
+    for number in (0, 1, 3):
+        world.control.came(STATE, said[number][1], world.now)
+    world.control.tick(world.now + 1.9)
+    assert list(world.control.feedback) == []
+    world.control.tick(world.now + 2.1)
+    assert [claim.output for claim in world.control.feedback.popleft().claims] == [0, 1]
+    world.control.came(STATE, said[2][1], world.now + 60.0)
+    world.control.tick(world.now + 60.0)
+    assert [claim.output for claim in world.control.feedback.popleft().claims] == [0, 1, 2, 3]
+    assert (world.control.ended, len(world.control.feedback)) == ({}, 0)
+    right(world, 4)
+
+
 def test_a_tour_goes_out_bit_by_bit(worlds, tours):
     """Six legs are released and three announced; more are released before a robot would have to stop."""
     world = worlds(base=6, horizon=3)
@@ -243,6 +282,22 @@ def test_a_robot_that_starts_anew_and_keeps_its_order_goes_on(world, tours):
     assert world.mobile().track.restarts == 1
 
 
+def test_a_restart_that_nobody_saw_is_told_by_what_the_broker_kept(world, tours):
+    """Else the new count could pass for the old one, and a time for a leg that nobody went."""
+    world.control.give(R0, "p:1", tours(1), world.now)
+    world.pass_on()
+    assert world.mobile().state.headerId == 1
+    world.cut = True
+    world.now += 0.2
+    world.robot.restart(world.now, keeps_order=True)  # says 0, and 1 right after it
+    world.robot.beat(world.now + 0.1)
+    world.pass_on()
+    world.cut = False
+    world.done()
+    assert world.mobile().track.restarts == 1
+    right(world, len(tours(1)) - 1)
+
+
 def test_a_robot_that_forgot_its_order_gets_what_is_left(world, tours):
     """As a new one from the node that it last reached; no work twice, all legs in one feedback."""
     world.control.give(R0, "p:1", tours(1), world.now, {4: PICKS[4], 5: [Action("pick-d", "pick")]})
@@ -328,10 +383,8 @@ def test_a_tour_that_was_never_said_is_cancelled_at_once(world, tours):
 
 def test_a_robot_that_never_got_the_order_has_nothing_to_cancel(world, tours):
     """It says so, and that is the end of the tour."""
-    world.cut = True
     world.control.give(R0, "p:1", tours(1), world.now)
-    world.pass_on()
-    world.cut = False
+    world.control.outbox.clear()
     world.control.cancel(R0, world.now)
     world.pass_on()
     assert world.mobile().tour is None

@@ -78,7 +78,7 @@ def whole(plant, state):
     assert (state.refused, state.dropped, state.waiting) == ({}, {}, 0)
     assert set(times.values()) == {1}
     assert found == pytest.approx(truth, abs=0.0021)
-    claims = [(one.prediction, claim.output) for one in plant.feedback for claim in one.claims]
+    claims = [(one.prediction, claim.output) for one in plant.feedback.values() for claim in one.claims]
     assert len(claims) == len(set(claims)) == len(truth)
 
 
@@ -96,7 +96,7 @@ def over_a_restart(plant, broker):
 
     plant.dispatch(120.0, during)
     assert stopped_s
-    return plant.until(lambda state: state.states >= plant.fleet.states)
+    return plant.until(lambda state: state.states >= plant.fleet.states and state.waiting == 0)
 
 
 def test_twenty_robots_over_a_restart_of_the_broker(lasting, plants):
@@ -273,7 +273,8 @@ def test_a_flood_is_bounded(broker, plants, monkeypatch):
     assert len(waiting) == 10 + 64
     assert sum(bool(said.number) for said in waiting) == 74
     state = plant.until(lambda state: state.refused.get("malformed", 0) >= 74)
-    assert state.dropped == {"too many at once": 126}
+    assert list(state.dropped) == ["too many at once"]
+    assert 126 <= state.dropped["too many at once"] <= 130, "the robot speaks, too"
 
 
 def test_an_order_that_the_broker_does_not_let_pass_is_counted(tmp_path, brokers, plants):
@@ -312,7 +313,7 @@ def test_a_broker_that_is_away_makes_nobody_wait(broker, plants):
     assert (state.connected, state.robots[0].connection, state.robots[0].status) == (False, "never seen", "waiting")
     broker.start()
     plant.until(lambda _: plant.feedback)
-    legs = {claim.output for claim in plant.feedback[0].claims}
+    legs = {claim.output for claim in plant.feedback["r000:1"].claims}
     assert legs >= {1, 2, 3, 4, 5}, "who listens late may miss the start"
 
 

@@ -137,6 +137,7 @@ def test_a_robot_that_starts_anew_counts_from_0_and_nothing_is_told_wrong(tour, 
     after = [state for state in fresh if chance.random() >= lost]
     # A robot whose first number that is heard continues the old count cannot be told from one that goes on.
     assume(before and after and after[0].headerId <= before[-1].headerId)
+    assume(after[0].timestamp > before[-1].timestamp)
     track = track_of(states)
     found = heard(track, [*before, *after, *chance.sample(before, len(before) // 2)])
     assert track.restarts == 1
@@ -160,6 +161,22 @@ def test_a_robot_with_a_clock_of_long_ago_is_heard_when_it_is_new_at_the_broker(
     track.renewed()
     assert [track.hear(state)[0] for state in old[:4]] == [True] * 4
     assert track.restarts == 1
+
+
+def test_a_restart_that_is_known_parts_the_counts(tour):
+    """Even where the first number that is heard is the next one: what was before is of another count, and stays so."""
+    states, truth = tour
+    fooled, told = track_of(states), track_of(states)
+    nodes = course_of(states).nodes
+    at = next(k for k in range(8, 99) if progress(states[k], nodes) == progress(states[k - 1], nodes) + 1)
+    late = [changed(state, timestamp=state.timestamp + timedelta(seconds=100)) for state in states[at:]]
+    assert [one.seconds > 100 for one in heard(fooled, [*states[:at], *late])].count(True) == 1
+    found = heard(told, states[:at])
+    told.restarted(states[at - 1].timestamp.timestamp() + 50)
+    assert told.hear(states[5]) == (False, [])
+    found += heard(told, late)
+    agrees(found, truth)
+    assert len(truth) - 2 <= len(found) < len(truth)
 
 
 def test_being_new_at_the_broker_alone_changes_nothing(tour):
