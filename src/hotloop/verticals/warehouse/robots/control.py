@@ -329,7 +329,8 @@ class Control:
         """Say it; the action's id."""
         header = self._header(mobile, "instantActions", now)
         action = Action(f"{kind}-{now:.3f}-{header['headerId']}", kind)
-        self._say(mobile, "instantActions", InstantActions(**header, actions=(action,)))
+        older = (action,) if mobile.version.startswith("2.0") else ()
+        self._say(mobile, "instantActions", InstantActions(**header, actions=(action,), instantActions=older))
         return action.actionId
 
     def _header(self, mobile: Mobile, topic: str, now: float) -> dict[str, Any]:

@@ -104,10 +104,13 @@ class Order(Given, frozen=True, kw_only=True):
     edges: tuple[Edge, ...]
 
 
-class InstantActions(Given, frozen=True, kw_only=True):
-    """What to do at once."""
+class InstantActions(Given, frozen=True, kw_only=True, omit_defaults=True):
+    """What to do at once. The schema of 2.0.0 says `instantActions` where its text, and 2.1, say `actions`: robots of
+    2.0 read one or the other, and are sent both.
+    """
 
     actions: tuple[Action, ...]
+    instantActions: tuple[Action, ...] = ()
 
 
 class NodeState(msgspec.Struct, frozen=True):

@@ -197,6 +197,10 @@ def test_a_robot_is_spoken_to_in_its_own_version(worlds, tours, version):
     world.done()
     assert {one["version"] for _, one in world.sent} == {version}
     assert [one["headerId"] for topic, one in world.sent] == list(range(len(world.sent)))
+    world.control.act(R0, "stateRequest", world.now)
+    world.pass_on()
+    (_, said) = world.sent[-1]
+    assert said.get("instantActions") == (said["actions"] if version == "2.0.0" else None), "as its schema has it"
 
 
 def test_an_order_that_was_lost_is_said_again(world, tours):
@@ -295,7 +299,7 @@ def test_a_restart_that_nobody_saw_is_told_by_what_the_broker_kept(world, tours)
     world.cut = False
     world.done()
     assert world.mobile().track.restarts == 1
-    right(world, len(tours(1)) - 1)
+    right(world, len(tours(1)) - 2)
 
 
 def test_a_robot_that_forgot_its_order_gets_what_is_left(world, tours):
