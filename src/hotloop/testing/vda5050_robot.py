@@ -107,6 +107,8 @@ class SimulatedRobot:
             self.paused = False
             if self._next:
                 self._next = (now + self._left_s, self._next[1])
+            else:
+                self._go_on(now)
         self.actions[action["actionId"]] = {**action, "status": ended}
 
     # what it does
