@@ -231,6 +231,67 @@ def test_a_robot_on_tour_that_says_nothing_is_asked(worlds, tours):
     right(world)
 
 
+def test_a_robot_that_stays_silent_is_asked_now_and_then(world, tours):
+    """Not with each turn."""
+    world.control.give(R0, "p:1", tours(1), world.now)
+    world.run(lambda world: world.mobile().tour.reached == 3)
+    world.cut = True
+    world.run(limit_s=120.0)
+    assert acts(world) == ["stateRequest"] * 3
+
+
+def test_waiting_for_the_next_base_is_no_part_of_a_leg(worlds, tours):
+    """The update is lost; the robot stands at the end of its base until it is said again."""
+    world = worlds(base=2, horizon=2, again_s=60.0)
+    world.control.give(R0, "p:1", tours(1), world.now)
+    world.run(lambda world: world.mobile().tour.reached == 1)
+    assert world.robot.due is not None
+    world.control.outbox.clear()
+    tour = world.mobile().tour
+    world.cut = True
+    world.run(lambda world: world.robot.due is None, limit_s=300.0)
+    stood_since = world.now
+    world.run(limit_s=50.0)
+    world.cut = False
+    world.robot.beat(world.now)
+    world.done()
+    at = next(leg for leg, (_, _, began, _) in enumerate(world.robot.gone) if began > stood_since + 49.0)
+    assert tour.status == "finished"
+    right(world)
+    assert max(world.measured(), key=lambda one: one[1])[1] < 20.0, (at, "it stood there for 50 s")
+    assert at in dict(world.measured())
+
+
+def test_a_late_state_is_not_the_robots_last_word(world, tours):
+    """It may fill in what was missing; where the robot is, and what it says is wrong, is in the newest."""
+    world.control.give(R0, "p:1", tours(1), world.now)
+    world.run(lambda world: world.mobile().tour.reached == 3)
+    world.robot.advance(world.robot.due)
+    late = world.robot.take()[0][1]
+    world.robot.errors.append({"errorType": "newer", "errorLevel": "WARNING"})
+    world.run(lambda world: world.mobile().tour.reached == 5)
+    newest = world.mobile().state
+    world.control.came(STATE, late, world.now)
+    assert (world.mobile().state, list(world.mobile().errors)) == (newest, ["WARNING newer: "])
+    assert (world.mobile().track.late, world.mobile().track.missing) == (1, 0)
+    world.done()
+    right(world, len(tours(1)))
+
+
+def test_a_tour_that_is_being_cancelled_gets_nothing_more(worlds, tours):
+    """However much the robot asks for; a broker that is back hears of the cancellation again."""
+    world = worlds(base=4, horizon=0)
+    world.control.give(R0, "p:1", tours(1), world.now)
+    world.run(lambda world: world.mobile().tour.reached == 1)
+    world.control.cancel(R0, world.now)
+    world.control.outbox.clear()
+    world.control.came(STATE, state_of(world, newBaseRequest=True), world.now)
+    assert list(world.control.outbox) == []
+    world.control.up(world.now)
+    world.pass_on()
+    assert (acts(world), world.mobile().tour, len(orders(world))) == (["cancelOrder"], None, 1)
+
+
 def test_an_idle_robot_is_asked_nothing(world):
     """It says its state when it has to."""
     world.run(limit_s=200.0)

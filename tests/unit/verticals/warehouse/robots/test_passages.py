@@ -227,6 +227,33 @@ def test_a_clock_that_was_set_makes_no_time(tour, hours):
     assert found == pytest.approx({leg: truth[leg] for leg in found}, abs=0.0021)
 
 
+def test_a_clock_that_was_set_a_little_back_makes_no_time(tour):
+    """The leg would seem shorter than it was; that a state is older than the one before it gives it away."""
+    states, truth = tour
+    nodes = course_of(states).nodes
+    at = next(k for k in range(8, 99) if progress(states[k], nodes) == progress(states[k - 1], nodes) + 1)
+    leg = progress(states[at - 1], nodes)
+    beat = changed(states[at - 1], timestamp=states[at].timestamp - timedelta(seconds=0.1))
+    back = [changed(state, timestamp=state.timestamp - timedelta(seconds=0.5)) for state in states[at:]]
+    mixed = [changed(state, headerId=number) for number, state in enumerate([*states[:at], beat, *back])]
+    found = heard(track_of(states), mixed)
+    agrees(found, truth)
+    assert leg not in {one.leg for one in found}
+
+
+def test_a_node_that_a_robot_did_not_speak_of_makes_no_time(tour):
+    """It said two at once: when it was at the first is not known, nor whether it said the second in time."""
+    states, truth = tour
+    nodes = course_of(states).nodes
+    silent = next(k for k in range(8, 99) if progress(states[k], nodes) > progress(states[k - 1], nodes)
+                  and progress(states[k + 1], nodes) > progress(states[k], nodes))  # fmt: skip
+    node = progress(states[silent], nodes)
+    mixed = [changed(state, headerId=number) for number, state in enumerate([*states[:silent], *states[silent + 1 :]])]
+    found = heard(track_of(states), mixed)
+    agrees(found, truth)
+    assert {node - 1, node, node + 1} & {one.leg for one in found} == set()
+
+
 def test_the_node_of_the_order_before_is_not_the_first_of_this_one(tour):
     """A robot that has just taken an order may still say where the last one ended."""
     states, _ = tour
@@ -270,6 +297,7 @@ def test_what_is_remembered_is_bounded(tour):
         track.hear(changed(idle, headerId=number, timestamp=idle.timestamp + timedelta(seconds=number)))
     assert len(track._seen) == 512
     assert track.hear(changed(idle, headerId=5)) == (False, [])
+    assert (track.late, track.doubled, track.missing) == (0, 1, 0)
     for number in range(10):
         track.begin(f"p:{number}", Course(["a"]))
     assert len(track._courses) == 4
