@@ -41,6 +41,7 @@ $(VENV)/.test-ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[hub,train,test]"
 	$(BIN)/python -m hotloop.testing.mosquitto
+	$(BIN)/python -m hotloop.testing.vda5050_lib.peer
 	touch $@ $(VENV)/.run-ready
 
 clean:

@@ -9,6 +9,7 @@
     │   │   └── TemplateError       a reference template is missing or does not fit
     │   ├── LabelError              a label file, named with its line
     │   │   └── LayoutError         a folder whose layout is none of the known ones
+    │   ├── RobotMessageError       what a robot says is no VDA 5050, or not its own to say; counted
     │   ├── RequestError            a request that is not of its route's form
     │   └── KeyConflictError        one idempotency key, two different events
     ├── NotFoundError               no such loop, line, model, image
@@ -67,6 +68,14 @@ class LabelError(InputError):
 
 class LayoutError(LabelError):
     """A folder is in none of the layouts that labels can be read from."""
+
+
+class RobotMessageError(InputError):
+    """What came on a robot's topics cannot be taken. It was counted by `why`, and all else goes on."""
+
+    def __init__(self, words: str, why: str = "malformed") -> None:
+        super().__init__(words)
+        self.why = why
 
 
 class RequestError(InputError):

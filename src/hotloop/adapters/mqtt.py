@@ -85,12 +85,14 @@ class Topics:
 
 @dataclass(frozen=True)
 class Identity:
-    """As what a client is known to the broker. `state`: the topic on which "offline" is kept when it is gone."""
+    """As what a client is known to the broker. `state`: the topic on which it is kept that it is gone, or left."""
 
     name: str
     state: str
     bytes_max: int  # of a message; larger ones are not sent to it
     session_s: int = 0  # for so long the broker keeps what was for it while it was away
+    gone: bytes = b"offline"  # its last will
+    left: bytes = b"offline"  # when it goes by itself
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ class Connection:
         client.connect_timeout = _CONNECT_S
         pause_s = random.uniform(PAUSE_S, 2 * PAUSE_S)  # noqa: S311 - spreads load, hides nothing
         client.reconnect_delay_set(cast("int", pause_s), _PAUSE_S_MAX)  # parts of a second are taken as well
-        client.will_set(who.state, b"offline", qos=1, retain=True)
+        client.will_set(who.state, who.gone, qos=1, retain=True)
         _log_in(client, config, self.address)
         client.on_connect, client.on_connect_fail = self._on_connect, self._on_connect_fail
         client.on_disconnect, client.on_message = self._on_disconnect, self._on_message
@@ -206,7 +208,7 @@ class Connection:
         """Say that this client is gone, and go."""
         self._closing = True
         if self.connected:
-            info = self._client.publish(self._who.state, b"offline", qos=1, retain=True)
+            info = self._client.publish(self._who.state, self._who.left, qos=1, retain=True)
             _waited(info, _CLOSE_S)
         self._client.disconnect()
         self._client.loop_stop()
