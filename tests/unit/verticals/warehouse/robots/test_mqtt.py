@@ -259,6 +259,7 @@ def test_nothing_is_said_to_a_broker_that_is_away(broker, plants):
                                                        publish(topic, *rest, **more))[1]  # fmt: skip
     broker.stop()
     plant.until(lambda state: not state.connected)
+    plant.control._control.mobiles[R0].connection = "ONLINE"  # if its last will came just before
     plant.control.give(R0, "r000:1", plant_tour())
     time.sleep(0.5)
     broker.start()
