@@ -15,6 +15,7 @@ import pytest
 from hotloop.adapters.mqtt import Said
 from hotloop.config import MqttConfig
 from hotloop.errors import ConfigError, DiskFullError, InputError
+from hotloop.testing.vda5050_robot import SimulatedRobot
 from hotloop.verticals.warehouse.robots.control import RobotsConfig
 from hotloop.verticals.warehouse.robots.messages import Action, Robot
 from hotloop.verticals.warehouse.robots.mqtt import RobotFleet
@@ -222,10 +223,48 @@ def connection(**changed):
 
 def test_a_state_that_the_broker_keeps_is_refused(broker, anybody, plants):
     """It would come again with each connection."""
-    anybody.say("uagv/v2/sim/r000/state", b"{}", retain=True)
+    robot = SimulatedRobot("sim", "r000", lambda edge, now: 1.0)
+    robot.beat(1_790_000_000.0)
+    anybody.say("uagv/v2/sim/r000/state", robot.take()[0][1], retain=True)
     plant = plants(broker.url, count=1)
     state = plant.until(lambda state: sum(state.refused.values()) == 1)
-    assert state.refused in ({"malformed": 1}, {"kept": 1})
+    assert state.refused == {"kept": 1}
+
+
+def test_a_control_that_was_cut_off_hears_everything_afterwards(broker, plants):
+    """The broker keeps for its session what robots said meanwhile."""
+    plant = plants(broker.url, count=5, tours=2, speed=50.0)
+    client = plant.control._connection._client
+    client.reconnect_delay_set(1, 2)
+    cut = []
+
+    def during():
+        if not cut and len(plant.measured) > 10:
+            cut.append(plant.control.state().states)
+            client._sock_close()
+
+    plant.dispatch(60.0, during)
+    state = plant.until(lambda state: state.states >= plant.fleet.states and state.waiting == 0)
+    assert cut
+    whole(plant, state)
+
+
+def test_nothing_is_said_to_a_broker_that_is_away(broker, plants):
+    """It would come later, and be old by then: when the broker is back each robot is told what it is to have."""
+    plant = plants(broker.url, count=1, again_s=0.05)
+    plant.until(lambda _: plant.control.idle())
+    connection = plant.control._connection
+    said, publish = [], connection.publish
+    connection.publish = lambda topic, *rest, **more: (said.append((topic, connection.connected)),
+                                                       publish(topic, *rest, **more))[1]  # fmt: skip
+    broker.stop()
+    plant.until(lambda state: not state.connected)
+    plant.control._control.mobiles[R0].connection = "ONLINE"  # if its last will came just before
+    plant.control.give(R0, "r000:1", plant_tour())
+    time.sleep(0.5)
+    broker.start()
+    plant.until(lambda _: plant.feedback)
+    assert {connected for topic, connected in said if topic.endswith("/order")} == {True}
 
 
 def test_measured_times_wait_for_a_loop_that_cannot_take_them(broker, plants):
