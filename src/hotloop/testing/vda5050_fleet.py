@@ -70,10 +70,14 @@ class SimulatedFleet:
         self._thread.start()
         return self
 
-    def close(self) -> None:
-        """Leave in good order."""
+    def still(self) -> None:
+        """Let no time pass any more: what was said still goes out."""
         self._closing = True
         self._thread.join(5)
+
+    def close(self) -> None:
+        """Leave in good order."""
+        self.still()
         for client in self._clients:
             client.connection.close()
 

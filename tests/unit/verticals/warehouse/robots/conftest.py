@@ -167,6 +167,11 @@ class Plant:
             time.sleep(0.005)
         return self.control.state()
 
+    def settled(self):
+        """The control's state when robots say nothing any more, and all that they have said was heard."""
+        self.fleet.still()
+        return self.until(lambda state: state.states >= self.fleet.states and state.waiting == 0, limit_s=20.0)
+
     def truth(self):
         """(robot, order, leg) -> seconds."""
         return {(str(name), order, leg): ended - began

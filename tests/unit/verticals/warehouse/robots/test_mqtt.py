@@ -97,7 +97,7 @@ def over_a_restart(plant, broker):
 
     plant.dispatch(120.0, during)
     assert stopped_s
-    return plant.until(lambda state: state.states >= plant.fleet.states and state.waiting == 0)
+    return plant.settled()
 
 
 def test_twenty_robots_over_a_restart_of_the_broker(lasting, plants):
@@ -208,7 +208,7 @@ def test_nonsense_on_the_wire_is_counted_and_robots_go_on(broker, anybody, plant
     anybody.say("uagv/v2/sim/r000/connection", connection(version="1.1.0"))
     plant.until(lambda state: sum(state.refused.values()) == 4)
     plant.dispatch(30.0)
-    state = plant.until(lambda state: state.states >= plant.fleet.states)
+    state = plant.settled()
     assert state.refused == {"malformed": 1, "oversized": 1, "stranger": 1, "version": 1}
     assert len(state.refusals) == 4
     assert len(plant.heard()[0]) == len(plant.truth())
@@ -244,7 +244,7 @@ def test_a_control_that_was_cut_off_hears_everything_afterwards(broker, plants):
             client._sock_close()
 
     plant.dispatch(60.0, during)
-    state = plant.until(lambda state: state.states >= plant.fleet.states and state.waiting == 0)
+    state = plant.settled()
     assert cut
     whole(plant, state)
 
