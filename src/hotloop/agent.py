@@ -31,6 +31,7 @@ from hotloop.ports import Clock, Refreshable, Spool, Vertical
 from hotloop.predict import Current, Predictor
 from hotloop.store.spool import MemorySpool
 from hotloop.types import (
+    UNREADABLE,
     Declined,
     Event,
     Feedback,
@@ -603,5 +604,5 @@ def _event(item: Spooled) -> Event:
     """The event that an item holds. CorruptError if it is not as it was put."""
     try:
         return msgspec.msgpack.decode(item.data, type=Event)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise CorruptError(f"{item.kind} {item.of} is damaged in the spool ({error}): it was given up") from error

@@ -157,7 +157,7 @@ def edge(
     if not hub or not line:
         raise ConfigError("say where the hub is and which line this is: --hub http://... --line line-1")
     check_name(line, "--line")
-    if code and not own_token(state):  # else it enrolled before: the same command starts it again
+    if code:
         enrolled(hub, code, state)
     post = Post(hub, line, own_token(state) or _token(token_file), state)
     stop = threading.Event()

@@ -21,7 +21,7 @@ from hotloop.lessons import Lessons, LessonsState, View
 from hotloop.ports import Refreshable, Vertical
 from hotloop.predict import pack_head, unpack_head
 from hotloop.site_heads import SiteHeads, SiteState
-from hotloop.types import Change, Example, Head, Proposals, Record, Rederivation, Rows
+from hotloop.types import UNREADABLE, Change, Example, Head, Proposals, Record, Rederivation, Rows
 
 Records = Callable[[int, int], Sequence[Record]]
 
@@ -153,7 +153,7 @@ def rederivation(blob: str, reach: Reach) -> Rederivation:
     """The features in a blob of the lake. ModelError if they are none."""
     try:
         return msgspec.msgpack.decode(reach.fetch(blob), type=Rederivation)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ModelError(f"{blob[:12]} in the lake is no re-derivation ({error}): restore the lake") from error
 
 

@@ -28,7 +28,19 @@ from hotloop.ports import Vertical
 from hotloop.rollout import Stage
 from hotloop.standby import Former, Standby, StandbyState, answer_loss
 from hotloop.steps import Alarm, Copies, Distrust, Step, Update, reviewer_of, step
-from hotloop.types import Candidate, Change, Command, Example, Head, Judgement, Record, Rederived, Staged, digest
+from hotloop.types import (
+    UNREADABLE,
+    Candidate,
+    Change,
+    Command,
+    Example,
+    Head,
+    Judgement,
+    Record,
+    Rederived,
+    Staged,
+    digest,
+)
 
 __all__ = ["Lineage", "Update", "as_released"]
 
@@ -465,7 +477,7 @@ def _decoded(data: bytes) -> _State:
         if found < _FORMAT:
             raise ModelError(f"the learner's snapshot has the older format {found}; it is rebuilt from the log")
         return msgspec.msgpack.decode(body, type=_State)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ModelError(f"the learner's snapshot is damaged ({error}); it is rebuilt from the log") from error
 
 

@@ -245,7 +245,7 @@ def test_a_forged_release_at_the_broker_is_refused_by_name(plant):
     forged = json.loads(plant.station.heard[topic][-1]) | {"version": version + 1000}
     plant.station.say(topic, json.dumps(forged).encode(), retain=True)
     plant.until(lambda: any("holds version" in words for words in plant.health()["refused"]))
-    assert plant.predicted([1.0, -1.0])["version"] == version
+    assert plant.predicted([1.0, -1.0])["version"] < version + 1000  # a true one may have come meanwhile
     plant.taught([-1.0, 1.0], "worn")
     plant.until(lambda: "untrusted release" in str(plant.ask.get("/v1/log?after=0&limit=1000").json()))
 

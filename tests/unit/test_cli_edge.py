@@ -120,6 +120,12 @@ def test_a_code_names_the_root_that_is_to_be_trusted(root, tmp_path, monkeypatch
     assert edge.own_token(tmp_path / "edge") == "token"
     assert edge.own_token(tmp_path / "other") == ""
     assert (tmp_path / "edge/token").stat().st_mode & 0o077 == 0
+    monkeypatch.setattr(edge, "HubClient", lambda hub, code: pytest.fail("a code is good once"))
+    edge.enrolled("http://h", "code." + digest(root), tmp_path / "edge")
+    told = []
+    monkeypatch.setattr(edge, "HubClient", lambda hub, code: told.append(code) or Client(root))
+    edge.enrolled("http://h", "another." + digest(root), tmp_path / "edge")
+    assert told == ["another"], "a device that was told off enrols again with a new code"
     (tmp_path / "edge/token").write_bytes(b"\xff")
     with pytest.raises(ConfigError, match="cannot be read"):
         edge.own_token(tmp_path / "edge")

@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 from msgspec import structs
@@ -33,6 +34,7 @@ _EMPTY_S = 5.0
 _log = logging.getLogger(__name__)
 _ANSWER = ".hotloop.json"
 
+_Stamp: TypeAlias = tuple[int, int, int]  # bytes, nanoseconds of the last change, inode: whether a file is the same
 Observe = Callable[[Payload, str], Prediction]
 
 
@@ -43,8 +45,8 @@ class WatchedFolder:
         self._config = config
         self._folder = Path(config.folder)
         self._observe = observe
-        self._sizes: dict[Path, int] = {}  # of files seen at the last poll: one that still grows is not read
-        self._unwritten: dict[Path, dict[str, object]] = {}  # answers that the disk did not take yet
+        self._sizes: dict[Path, _Stamp] = {}  # of files seen at the last poll: one that still grows is not read
+        self._unwritten: dict[tuple[Path, _Stamp], dict[str, object]] = {}  # answers that the disk did not take yet
         self._nameless: set[Path] = set()  # whose answer can have no name
 
     def poll(self) -> int:
@@ -53,36 +55,39 @@ class WatchedFolder:
         StoreError once all were seen to, if an answer could not be written: it is kept, and written by a later poll.
         """
         count, failed = 0, None
-        for path in self._complete():
-            if path not in self._unwritten:
-                self._unwritten[path] = self._answered(path)
+        for path, stamp in self._complete():
+            if (path, stamp) not in self._unwritten:
+                self._unwritten[path, stamp] = self._answered(path)
             try:
-                _write(_beside(path), self._unwritten[path])
+                _write(_beside(path), self._unwritten[path, stamp])
             except StoreError as error:
                 failed = failed or error
                 continue
-            del self._unwritten[path]
+            del self._unwritten[path, stamp]
             count += 1
         if failed is not None:
             raise failed
         return count
 
-    def _complete(self) -> Iterator[Path]:
+    def _complete(self) -> Iterator[tuple[Path, _Stamp]]:
         sizes = {}
-        for path in _listed(self._folder):
+        listed = _listed(self._folder)
+        self._nameless.intersection_update(listed)
+        for path in listed:
             try:
                 if self.is_payload(path) and not _beside(path).exists():
                     found = path.stat()
                     # An empty file is most often one that is about to be written.
                     if found.st_size > 0 or time.time() - found.st_mtime > _EMPTY_S:
-                        sizes[path] = found.st_size
+                        sizes[path] = (found.st_size, found.st_mtime_ns, found.st_ino)
             except OSError as error:  # else taken away since it was listed, or not ours to look at
                 if error.errno == errno.ENAMETOOLONG and path not in self._nameless:
                     self._nameless.add(path)
                     _log.warning("%r is not looked at: its name is too long for an answer beside it", path.name)
         before, self._sizes = self._sizes, sizes
-        self._unwritten = {path: said for path, said in self._unwritten.items() if path in sizes}
-        yield from (path for path, size in sizes.items() if before.get(path) == size)
+        # An answer is of what was looked at: another piece under the same name gets its own.
+        self._unwritten = {key: said for key, said in self._unwritten.items() if sizes.get(key[0]) == key[1]}
+        yield from ((path, stamp) for path, stamp in sizes.items() if before.get(path) == stamp)
 
     def is_payload(self, path: Path) -> bool:
         """Whether a file is a piece: not a template, an answer or something else."""

@@ -29,6 +29,7 @@ from hotloop.errors import HotloopError, InputError, PortInUseError
 from hotloop.types import Payload
 
 _LINGER_S: Final = 1.0
+_DIGITS_MAX: Final = 20
 _LINGER_BYTES_MAX: Final = 32 << 20
 
 
@@ -91,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._from_here():
             return
         if self.path != "/healthz":
-            self._fail(HTTPStatus.NOT_FOUND, "there are POST /predict, POST /feedback and GET /healthz")
+            self._turn_away(HTTPStatus.NOT_FOUND, "there are POST /predict, POST /feedback and GET /healthz")
             return
         try:
             state, beside = self.agent.state(), self.beside()
@@ -119,14 +120,13 @@ class _Handler(BaseHTTPRequestHandler):
             return
         limits = {"/predict": self.config.edge.payload_bytes_max, "/feedback": VERDICT_BYTES_MAX}
         if self.path not in limits:
-            self._fail(HTTPStatus.NOT_FOUND, "there are POST /predict, POST /feedback and GET /healthz")
+            self._turn_away(HTTPStatus.NOT_FOUND, "there are POST /predict, POST /feedback and GET /healthz")
             return
         length = self.headers.get("content-length", "")
-        if not (length.isascii() and length.isdecimal()) or int(length) > limits[self.path]:
-            self.close_connection = True
+        told = length.isascii() and length.isdecimal() and len(length) < _DIGITS_MAX
+        if not told or int(length) > limits[self.path]:
             words = f"send at most {limits[self.path]} bytes, and say how many"
-            self._fail(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words)
-            self._linger()
+            self._turn_away(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words)
             return
         body = self.rfile.read(int(length))
         if len(body) < int(length):  # whoever sent it is gone: half a piece is no piece
@@ -149,12 +149,25 @@ class _Handler(BaseHTTPRequestHandler):
         """Whether a program on this device asks, and not a page of elsewhere that is open in its browser: that one has
         an origin, or comes under another name (https://en.wikipedia.org/wiki/DNS_rebinding).
         """
-        host = self.headers.get("host", "").rsplit(":", 1)[0]
+        host = self.headers.get("host", "localhost").partition(":")[0].rstrip(".").lower()  # HTTP/1.0 names none
         if host in ("127.0.0.1", "localhost") and "origin" not in self.headers:
             return True
-        self.close_connection = True
-        self._fail(HTTPStatus.FORBIDDEN, "this is for programs on this device: ask 127.0.0.1, and no web page")
+        self._turn_away(HTTPStatus.FORBIDDEN, "this is for programs on this device: ask 127.0.0.1, and no web page")
         return False
+
+    def _turn_away(self, status: HTTPStatus, words: str) -> None:
+        """Refuse with a body unread: what is left of it must not pass for the next request."""
+        self.close_connection = True
+        self._fail(status, words)
+        with suppress(OSError):
+            self._linger()
+
+    def handle_one_request(self) -> None:
+        """One request; whoever asked may be gone at any moment, and that is no error of this device's."""
+        try:
+            super().handle_one_request()
+        except ConnectionError:
+            self.close_connection = True
 
     def _linger(self) -> None:
         """Let what is still under way come, within bounds: a connection that is cut with bytes unread takes the answer

@@ -34,6 +34,7 @@ from hotloop.types import LineReport, Payload, Prediction, digest
 
 _ROOT = "root.json"
 _OWN = "token"  # the file that holds this device's token
+_CODE = "enrolled"  # ... and the digest of the code that it was changed for
 _log = logging.getLogger("hotloop.edge")
 
 
@@ -79,11 +80,15 @@ def trusted_root(post: Post, client: HubClient) -> bytes:
 
 
 def enrolled(hub: str, code: str, folder: Path) -> None:
-    """Change a code for this device's own token, and keep it in its folder, with the root that it is to trust.
+    """Change a code for this device's own token, and keep it in its folder, with the root that it is to trust. A code
+    that was changed before is not asked for again: the same command starts a device again.
 
     `code`: as `hotloop enrol` prints it, with the root's digest behind a dot. AccessError if the hub does not take it,
     or shows another root.
     """
+    known = digest(code.encode(errors="replace"))
+    if own_token(folder) and _kept_text(folder / _CODE) == known:
+        return
     secret, _, expected = code.partition(".")
     with closing(HubClient(hub, secret)) as client:
         token, root = client.enrol()
@@ -95,6 +100,7 @@ def enrolled(hub: str, code: str, folder: Path) -> None:
         )
     _keep(folder / _ROOT, root, 0o644)
     _keep(folder / _OWN, token.encode(), 0o600)
+    _keep(folder / _CODE, known.encode(), 0o600)
 
 
 def _keep(path: Path, data: bytes, mode: int) -> None:
@@ -114,12 +120,17 @@ def _keep(path: Path, data: bytes, mode: int) -> None:
 
 def own_token(folder: Path) -> str:
     """The token that this device got when it enrolled; "" if it did not."""
+    return _kept_text(folder / _OWN)
+
+
+def _kept_text(path: Path) -> str:
+    """A small file of this device's own; "" if it is not there."""
     try:
-        return (folder / _OWN).read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{folder / _OWN} cannot be read ({error})") from error
+        raise ConfigError(f"{path} cannot be read ({error})") from error
 
 
 def run(config: LoopConfig, post: Post, stop: threading.Event, said: Callable[[str], None]) -> None:

@@ -36,8 +36,8 @@ def checked_verdict(data: bytes, agent: Agent, golden: str) -> Feedback:
         raise InputError(f"this is no feedback: {str(error)[:_REASON_CHARS_MAX]}") from error
     if not said.reviewer:
         raise InputError("say who gives it: `reviewer`, a name or a badge's number")
-    said = agent.in_its_name(said)
-    if said.reviewer == golden:
+    named, said = said.reviewer, agent.in_its_name(said)
+    if golden in (named, said.reviewer):
         raise InputError(f"{golden!r} gives the sealed truth (trust.golden): no line speaks for it")
     _check_sizes(said)
     return check_feedback(said, agent.predictor.current.head.labels)

@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import msgspec
@@ -142,7 +142,9 @@ class HubApp:
             said = headers.get(b"authorization", b"")
 
             def known() -> bool:
-                return self._keyring.caller(said) is not NOBODY
+                with suppress(StoreError):
+                    return self._keyring.caller(said) is not NOBODY
+                return True  # it cannot be told now: the next keep-alive asks again
 
             await send_stream(stream, Follower(params.line, params.after, known), self._limits.follow_s, receive, send)
             return None

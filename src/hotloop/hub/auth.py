@@ -23,6 +23,7 @@ from hotloop.config import Name
 from hotloop.errors import ConfigError
 from hotloop.hub.table import NOBODY, ROLES, Caller, Role
 from hotloop.store.devices import Devices
+from hotloop.types import UNREADABLE
 
 _EXPLAIN = (
     "Bearer tokens of this hub, one a role; made at the first start. Give each person and line only the "
@@ -108,7 +109,7 @@ def open_credentials(folder: Path) -> tuple[Credential, ...]:
         )
     try:
         credentials = msgspec.json.decode(data, type=_TokenFile).credentials
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ConfigError(f"{path}: {error}. Mend it, or remove it to get new tokens at the next start") from error
     if not credentials:
         raise ConfigError(f"{path} has no credential: remove it to get new tokens at the next start")

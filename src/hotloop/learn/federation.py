@@ -18,7 +18,7 @@ import numpy as np
 
 from hotloop.errors import ModelError
 from hotloop.learn.moments import Sums
-from hotloop.types import Rows, digest
+from hotloop.types import UNREADABLE, Rows, digest
 
 FORMAT = 1
 _DIGEST = 64
@@ -64,7 +64,7 @@ def read(data: bytes) -> Export:
         raise ModelError("the export is not as it was written (digest): fetch it again")
     try:
         found = msgspec.msgpack.decode(body, type=Export)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ModelError(f"these bytes are no export of a site: {error}") from error
     if found.format != FORMAT:
         raise ModelError(f"the export has format {found.format}, this hotloop reads {FORMAT}: use the same version")

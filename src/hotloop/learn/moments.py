@@ -34,7 +34,7 @@ from scipy.linalg.blas import dsymm, dsymv, dsyrk
 from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
 
 from hotloop.errors import ModelError, NewerFormatError
-from hotloop.types import Floats, Rows, digest
+from hotloop.types import UNREADABLE, Floats, Rows, digest
 
 SIZE_MAX = 1e6  # of |x| sqrt(w) and |y| sqrt(w)
 COLUMNS_MAX = 16_384
@@ -423,7 +423,7 @@ def _read(data: bytes, what: str) -> _Frozen:
         if (found := msgspec.msgpack.decode(data, type=_Version).format) > FORMAT:
             raise NewerFormatError(f"{what}: format {found} is newer than {FORMAT}: use a newer hotloop")
         frozen = msgspec.msgpack.decode(data, type=_Frozen)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ModelError(f"{what}: the bytes cannot be read ({error}): use another copy") from error
     frozen.check(what)
     return frozen

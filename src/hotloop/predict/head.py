@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from hotloop.errors import ModelError
-from hotloop.types import Floats, Head
+from hotloop.types import UNREADABLE, Floats, Head
 
 _SITES_MAX = 64
 _VALUES_MAX = 8_000_000  # 32 MB of float32: far above any head, far below what would hurt an edge
@@ -47,7 +47,7 @@ def unpack_head(data: bytes) -> Head:
     """The head that `pack_head` made. ModelError if the bytes are not one."""
     try:
         packed = msgspec.msgpack.decode(data, type=_WithOwn)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ModelError(f"these {len(data)} bytes are no head: {error}") from error
     values = packed.rows * packed.columns
     if min(packed.rows, packed.columns) < 1 or values > _VALUES_MAX or len(packed.data) != 4 * values:

@@ -17,7 +17,7 @@ import apsw
 import msgspec
 
 from hotloop.store.local import in_our_words, opened
-from hotloop.types import Model, digest
+from hotloop.types import UNREADABLE, Model, digest
 
 FORMAT: Final = 1
 _STARTS_MAX: Final = 2  # of a release that has not proven itself
@@ -149,7 +149,7 @@ class Slots:
             return None
         try:
             return Installed(msgspec.msgpack.decode(data, type=Model), bundle)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             return None
 
     def _run(self, statement: str, *values: str | float | bytes) -> Any:

@@ -30,7 +30,11 @@ _DEARER: Final = {3: 1, 4: 2, 5: 1, 6: 2}  # what becomes of a piece's own once 
 _KEPT: Final = 1  # up to this one nothing is dropped: a verdict, and the prediction it is about
 _DROP_STEP: Final = 64
 _CHEAPEST: Final = "SELECT number, kind FROM spool WHERE kind > ? ORDER BY kind DESC, number LIMIT ?"
-_UPGRADES: Final = {1: "UPDATE spool SET kind = kind + 2 WHERE kind > 0"}  # format 1 knew nothing that was judged
+_UPGRADES: Final = {  # format 1 knew nothing that was judged
+    1: "UPDATE spool SET kind = kind + 2 WHERE kind > 0;"
+    "UPDATE spool SET kind = CASE kind WHEN 3 THEN 1 WHEN 5 THEN 1 ELSE 2 END "
+    "WHERE kind > 2 AND of IN (SELECT of FROM spool WHERE kind = 0)"
+}
 _SCHEMA: Final = """
 CREATE TABLE spool (
     number INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -224,6 +224,22 @@ def test_an_answer_that_cannot_be_written_is_kept_and_written_later(watched, obs
     assert len(observer.seen) == 3, "still once"
 
 
+def test_an_answer_is_not_given_to_another_piece(watched, observer, tmp_path):
+    """While the disk took no answer, the piece was replaced: the new one is looked at."""
+    blocked = tmp_path / f".hotloop-{os.getpid()}.part"
+    blocked.mkdir()
+    (tmp_path / "a.png").write_bytes(b"image")
+    folder = watched()
+    folder.poll()
+    with pytest.raises(StoreError):
+        folder.poll()
+    (tmp_path / "a.png").write_bytes(b"other")
+    blocked.rmdir()
+    assert polled(folder) == 1
+    assert [seen[0] for seen in observer.seen] == [b"image", b"other"]
+    assert answer(tmp_path / "a.png")["prediction"] == "hub:2"
+
+
 def test_a_name_that_is_no_text_does_not_stop_the_others(watched, observer, tmp_path):
     """Files come from all kinds of machines."""
     strange = os.fsencode(tmp_path) + b"/\xe9_test.png"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from collections.abc import Iterator
 
@@ -108,9 +109,10 @@ def test_a_verdict_is_the_lines_word(local, agent):
     assert msgspec.msgpack.decode(item.data, type=Event).body.reviewer == "line-1.ann"
 
 
-def test_no_line_speaks_for_the_sealed_truth(agent):
+@pytest.mark.parametrize("golden", ["line-1.gold", "gold"])
+def test_no_line_speaks_for_the_sealed_truth(agent, golden):
     """Whatever the golden reviewer is called."""
-    config = msgspec.structs.replace(CONFIG, trust=TrustConfig(golden="line-1.gold"))
+    config = msgspec.structs.replace(CONFIG, trust=TrustConfig(golden=golden))
     server = LocalHttp(agent, config)
     with httpx.Client(base_url=server.url, trust_env=False) as client:
         word = verdict("line-1:1", [("ok", None)], "gold")
@@ -118,6 +120,39 @@ def test_no_line_speaks_for_the_sealed_truth(agent):
     server.close()
     assert (found.status_code, "sealed truth" in found.json()["detail"]) == (422, True)
     assert agent._spool.state().events == 0
+
+
+def test_a_client_of_http_1_0_names_no_host(local):
+    """Old controllers speak it."""
+    with socket.create_connection((local.base_url.host, local.base_url.port)) as old:
+        old.sendall(b"POST /predict HTTP/1.0\r\nContent-Length: 10\r\n\r\n[1.0, 2.0]")
+        assert b" 200 OK" in old.recv(1000)
+    assert local.get("/healthz", headers={"host": "LocalHost:80"}).status_code == 200
+
+
+@pytest.mark.parametrize("head", [b"POST /elsewhere", b"GET /healthz?", b"POST /predict"])
+def test_a_body_that_nobody_read_is_no_request(local, head):
+    """Else whoever writes a body could ask in another's name."""
+    inner = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    length = b"%d" % len(inner) if head != b"POST /predict" else b"9" * 5000
+    with socket.create_connection((local.base_url.host, local.base_url.port)) as one:
+        one.sendall(head + b" HTTP/1.1\r\nhost: localhost\r\ncontent-length: " + length + b"\r\n\r\n" + inner)
+        one.shutdown(socket.SHUT_WR)
+        said = b"".join(iter(lambda: one.recv(65536), b""))
+    assert said.count(b"HTTP/1.1 ") == 1, said
+
+
+def test_whoever_is_gone_leaves_no_trace(local, capfd):
+    """A reset is told to nobody: it is every day's."""
+    for start in (b"", b"POST /pre", b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n[1"):
+        one = socket.create_connection((local.base_url.host, local.base_url.port))
+        one.sendall(start)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        time.sleep(0.05)
+        one.close()
+    time.sleep(0.1)
+    assert local.get("/healthz").status_code == 200
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("headers", [{"origin": "https://elsewhere.example"}, {"host": "elsewhere.example"}])

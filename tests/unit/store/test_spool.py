@@ -56,13 +56,16 @@ def test_a_spool_of_format_1_is_read_on(tmp_path):
     kinds = ("verdict", "flagged", "flagged payload", "unflagged", "unflagged payload")
     spool = opened(tmp_path)
     spool.put([Spooled(kind, kind, 1e18, kind.encode()) for kind in kinds], {})
+    spool.put([Spooled(kind, "told", 1e18, f"told {kind}".encode()) for kind in kinds], {})
     for old, kind in enumerate(kinds):
-        spool._run("UPDATE spool SET kind = ? WHERE of = ?", old, kind)
+        spool._run("UPDATE spool SET kind = ? WHERE data IN (?, ?)", old, kind.encode(), f"told {kind}".encode())
     spool._connection.pragma("user_version", 1)
     spool.close()
     again = opened(tmp_path)
     found = again.waiting("events", 9) + again.waiting("payloads", 9)
-    assert sorted((one.kind, one.of) for one in found) == sorted((kind, kind) for kind in kinds)
+    assert sorted((one.kind, one.of) for one in found if one.of != "told") == sorted((kind, kind) for kind in kinds)
+    judged = ["judged", "judged", "judged payload", "judged payload", "verdict"]
+    assert sorted(one.kind for one in found if one.of == "told") == judged
     assert again._connection.pragma("user_version") == 2
     again.close()
 

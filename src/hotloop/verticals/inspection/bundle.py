@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from hotloop.errors import ModelError
+from hotloop.types import UNREADABLE
 
 BOXES: Final = "boxes"  # a detector with its description (`detector.py`)
 LITE0: Final = "lite0"  # EfficientNet-Lite0, pooled, for whole images (`classifier.py`)
@@ -50,7 +51,7 @@ def open_bundle(data: bytes, *kinds: str) -> Bundle:
         raise ModelError(f"a backbone of {len(data)} bytes: at most {BYTES_MAX} are taken")
     try:
         found = msgspec.msgpack.decode(data, type=Bundle)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ModelError(f"these {len(data)} bytes are no backbone: {error}") from error
     if found.format != 1 or found.kind not in kinds:
         raise ModelError(f"a backbone of kind {found.kind[:20]!r} (format {found.format}); wanted {' or '.join(kinds)}")

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from hotloop.errors import LabelError
+from hotloop.types import UNREADABLE
 from hotloop.verticals.inspection.pieces import (
     LabelSet,
     Piece,
@@ -74,7 +75,7 @@ def read(file: Path) -> LabelSet:
     """The pieces of a COCO file. LabelError naming the file and the entry that is wrong."""
     try:
         content = msgspec.json.decode(read_text(file), type=_File)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise LabelError(f"{file}: is no COCO file ({error}); export it again") from error
     categories = {c.id: c.name for c in sorted(content.categories, key=lambda c: c.id)}
     truths: dict[int, list[Truth]] = {image.id: [] for image in content.images}

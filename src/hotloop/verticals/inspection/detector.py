@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hotloop.errors import ImageError, InputError, ModelError, TemplateError
 from hotloop.predict.runtimes import Network, Runtime, open_network
-from hotloop.types import Floats
+from hotloop.types import UNREADABLE, Floats
 from hotloop.verticals.inspection.score import overlaps
 
 Pixels = NDArray[np.uint8]
@@ -210,7 +210,7 @@ def described(description: bytes) -> Description:
     """What a description says. ModelError if it is none."""
     try:
         return msgspec.json.decode(description, type=Description)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise ModelError(f"The start model's description is not one: {error}") from error
 
 
