@@ -201,16 +201,21 @@ class Follower:
 async def send_stream(broadcast: Broadcast, follower: Follower, alive_s: float, receive: Receive, send: Send) -> None:
     """Send a follower the models above what it has, until the line goes, is no longer known, or the hub stops.
 
-    A line that takes nothing for two keep-alive times is let go: it will come back.
+    A line that takes nothing for two keep-alive times is let go: it will come back. Whether it is known is asked once
+    in a keep-alive time, not for each model: that is a look at the disk.
     """
-    line, after = follower.line, follower.after
+    line, after, asked_s = follower.line, follower.after, time.monotonic()
     listener = broadcast.listen()
     gone = asyncio.ensure_future(_disconnected(receive, listener))
     try:
         async with asyncio.timeout(2 * alive_s):
             await send(_START)
-        while not listener.ended and follower.known():
+        while not listener.ended:
             data = KEEP_ALIVE
+            if time.monotonic() - asked_s >= alive_s:
+                asked_s = time.monotonic()
+                if not follower.known():
+                    break
             version, event = broadcast.for_line(line)
             if version > after:
                 after, data = version, event
