@@ -7,7 +7,6 @@ boards that no line ever showed, answered by the first head and by the last.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -24,7 +23,8 @@ from rich.text import Text
 
 from hotloop.adapters.hub_client import HubClient
 from hotloop.config import LoopConfig
-from hotloop.errors import ConfigError, ServiceError
+from hotloop.demos import fresh_run
+from hotloop.errors import ServiceError
 from hotloop.launch import RunningHub, start_hub
 from hotloop.loading import load_vertical
 from hotloop.measure import Report, plots, render
@@ -44,12 +44,7 @@ out = Console()
 
 def demo(*, data: Path | None, seconds: float, lines: int, folder: Path) -> None:
     """Run it for `seconds` of boards; then print the report and where its pictures are."""
-    run = folder / "run"
-    if run.exists() and any(run.iterdir()) and not _is_demo(run / "loop.toml"):
-        raise ConfigError(f"{run} is there and of no demo: it was not touched. Give another folder: --out FOLDER")
-    shutil.rmtree(run, ignore_errors=True)
-    run.mkdir(parents=True)
-    (run / "loop.toml").write_text(_SETTINGS.format(site=SITE_SEED), encoding="utf-8")
+    run = fresh_run(folder, _SETTINGS.format(site=SITE_SEED))
     unseen = _unseen(data)  # first of all: a folder in no known layout is said before anything starts
     out.print("starting the hub ...", style="dim")
     hub = start_hub(run / "loop.toml")
@@ -66,11 +61,6 @@ def demo(*, data: Path | None, seconds: float, lines: int, folder: Path) -> None
             process.terminate()
         hub.stop()
     _conclude(report, newest.head, unseen, folder)
-
-
-def _is_demo(settings: Path) -> bool:
-    """Whether an earlier demo wrote these settings: then all beside them may go."""
-    return settings.is_file() and settings.read_text(encoding="utf-8").startswith('name = "demo"')
 
 
 def _line(

@@ -6,7 +6,6 @@ next robot leaves. In the middle two aisles become five times as slow.
 
 from __future__ import annotations
 
-import shutil
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from hotloop.config import LoopConfig, resolve
+from hotloop.demos import fresh_run
 from hotloop.engine import Engine
 from hotloop.errors import ConfigError
 from hotloop.loading import load_vertical
@@ -33,6 +33,8 @@ from hotloop.verticals.warehouse.task import Request, Warehouse
 CAPACITY, ROBOTS, PER_S, SEED = 20, 8, 0.35, 1
 _ORDERS_A_S = 25.0  # of this machine's time: the demo lasts about so long
 _HALF_LIFE_S = 1800.0
+
+_SETTINGS = f'name = "demo"\nvertical = "warehouse"\n[learn]\nhalf_life_s = {_HALF_LIFE_S}\n'
 
 out = Console()
 
@@ -70,9 +72,7 @@ def demo(*, data: Path | None, seconds: float, lines: int, folder: Path) -> None
     """Run it for about `seconds`; then print the table and where its pictures are."""
     if data is not None:
         raise ConfigError("this demo draws its own orders: leave --data out")
-    place = folder / "run"
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
+    place = fresh_run(folder, _SETTINGS)
     layout = Layout(LayoutConfig())
     orders = random_orders(layout, max(200, int(_ORDERS_A_S * seconds)), PER_S, SEED)
     found: dict[str, list[Trip]] = {}

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hotloop.cli import app
+from hotloop.demos import fresh_run
 from hotloop.errors import ConfigError
 from hotloop.measure import Report
 from hotloop.verticals.warehouse.demo import demo
@@ -84,6 +85,19 @@ def test_the_demo_draws_its_own_orders(tmp_path):
     """What it cannot use is said."""
     with pytest.raises(ConfigError, match="--data"):
         demo(data=tmp_path, seconds=1.0, lines=1, folder=tmp_path)
+
+
+def test_the_demo_deletes_nothing_that_no_demo_made(tmp_path):
+    """Each demo begins anew where another one ran, and nowhere else."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/mine.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="it was not touched"):
+        demo(data=None, seconds=1.0, lines=1, folder=tmp_path)
+    assert (tmp_path / "run/mine.txt").read_text() == "mine"
+    (tmp_path / "run/loop.toml").write_text('name = "demo"\n')
+    settings = 'name = "demo"\nsite = "another"\n'
+    run = fresh_run(tmp_path, settings)
+    assert [(path.name, path.read_text()) for path in run.iterdir()] == [("loop.toml", settings)]
 
 
 def test_pictures_are_drawn_of_any_layout(tmp_path, played):
