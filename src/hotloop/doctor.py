@@ -24,6 +24,7 @@ from hotloop.errors import HotloopError
 from hotloop.hub.server import take_port
 from hotloop.loading import load_vertical
 from hotloop.ports import Exportable
+from hotloop.types import RunsOn
 
 _SQLITE_LEAST = (3, 51, 3)  # earlier ones can corrupt a WAL that two connections checkpoint at once
 _SYNC_S_MAX = 0.05
@@ -183,10 +184,10 @@ def _vertical(config: LoopConfig) -> Finding:
     found = (
         f"{len(head.labels)} labels, {head.weights.shape[0]} features, loaded in {time.perf_counter() - start:.1f} s"
     )
-    runtime = vertical.runtime if isinstance(vertical, Exportable) else ""
-    if "(" in runtime:  # not where it was wanted
+    runtime = vertical.runtime if isinstance(vertical, Exportable) else RunsOn()
+    if runtime.passed_over:
         return Finding("warning", config.vertical, f"{found}, {runtime}", "hotloop bench-edge says what there is")
-    return Finding("good", config.vertical, f"{found}, {runtime}" if runtime else found)
+    return Finding("good", config.vertical, f"{found}, {runtime}" if runtime.runtime else found)
 
 
 def _existing(folder: Path) -> Path:

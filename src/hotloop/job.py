@@ -19,7 +19,7 @@ from typing import Any, Literal
 import msgspec
 
 from hotloop.errors import ModelError
-from hotloop.types import Example, Rederivation, digest
+from hotloop.types import UNREADABLE, Example, Rederivation, digest
 
 Role = Literal["train", "judge", "golden"]
 
@@ -66,7 +66,7 @@ def read_job(folder: Path) -> Job:
     try:
         job = msgspec.msgpack.decode((folder / "job.msgpack").read_bytes(), type=Job)
         bundle = (folder / "bundle.bin").read_bytes()
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise ModelError(f"{folder} is no training job: {error}") from error
     if digest(bundle) != job.backbone:
         raise ModelError(f"{folder}/bundle.bin is not the backbone that the job names: start the job anew")
@@ -89,7 +89,7 @@ def told(folder: Path) -> Progress:
     """How far the job is; not begun if nothing was said yet."""
     try:
         return msgspec.json.decode((folder / "progress.json").read_bytes(), type=Progress)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNREADABLE):
         return Progress(state="running", share=0.0, text="starting")
 
 

@@ -26,6 +26,7 @@ from hotloop.types import (
     Record,
     Release,
     Rows,
+    RunsOn,
     Spooled,
     SpoolState,
 )
@@ -281,8 +282,8 @@ class Exportable(Protocol):
     """A vertical whose network can be had in other forms (`predict.runtimes`), for devices on which they do better."""
 
     @property
-    def runtime(self) -> str:
-        """What its network runs on, in words, and why not on what was wanted before that."""
+    def runtime(self) -> RunsOn:
+        """What its network runs on, and why not on what was wanted before that."""
         ...
 
     def converted(self, variant: str, payloads: Sequence[Payload]) -> bytes:

@@ -27,6 +27,7 @@ from hotloop.learn.trigger import Counts, due
 from hotloop.ports import Refreshable, Vertical
 from hotloop.steps import held_out, joined, named
 from hotloop.types import (
+    UNREADABLE,
     Candidate,
     Command,
     Example,
@@ -265,7 +266,7 @@ class Refresher:
         bundle = (self.folder / "result.bin").read_bytes()
         try:
             features = msgspec.msgpack.decode((self.folder / "features.msgpack").read_bytes(), type=Rederivation)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise ModelError(f"what the training child wrote cannot be read: {error}") from error
         vertical = engine.vertical
         assert isinstance(vertical, Refreshable)

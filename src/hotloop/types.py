@@ -462,6 +462,18 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     at: float = 0.0
 
 
+class RunsOn(msgspec.Struct, frozen=True):
+    """The runtime that a network is on ("": it has none), and why what was wanted before that is not used."""
+
+    runtime: str = ""
+    passed_over: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """In words; "" where there is no network."""
+        why = f" ({'; '.join(self.passed_over)})" if self.passed_over else ""
+        return f"on {self.runtime}{why}" if self.runtime else ""
+
+
 class Embedding(msgspec.Struct, frozen=True):
     """A row of the lake's vector table: whose it is, and one vector for it."""
 

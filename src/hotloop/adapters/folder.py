@@ -45,7 +45,7 @@ class WatchedFolder:
         self._config = config
         self._folder = Path(config.folder)
         self._observe = observe
-        self._sizes: dict[Path, _Stamp] = {}  # of files seen at the last poll: one that still grows is not read
+        self._stamps: dict[Path, _Stamp] = {}  # of files seen at the last poll: one that still grows is not read
         self._unwritten: dict[tuple[Path, _Stamp], dict[str, object]] = {}  # answers that the disk did not take yet
         self._nameless: set[Path] = set()  # whose answer can have no name
 
@@ -70,7 +70,7 @@ class WatchedFolder:
         return count
 
     def _complete(self) -> Iterator[tuple[Path, _Stamp]]:
-        sizes = {}
+        stamps = {}
         listed = _listed(self._folder)
         self._nameless.intersection_update(listed)
         for path in listed:
@@ -79,15 +79,15 @@ class WatchedFolder:
                     found = path.stat()
                     # An empty file is most often one that is about to be written.
                     if found.st_size > 0 or time.time() - found.st_mtime > _EMPTY_S:
-                        sizes[path] = (found.st_size, found.st_mtime_ns, found.st_ino)
+                        stamps[path] = (found.st_size, found.st_mtime_ns, found.st_ino)
             except OSError as error:  # else taken away since it was listed, or not ours to look at
                 if error.errno == errno.ENAMETOOLONG and path not in self._nameless:
                     self._nameless.add(path)
                     _log.warning("%r is not looked at: its name is too long for an answer beside it", path.name)
-        before, self._sizes = self._sizes, sizes
+        before, self._stamps = self._stamps, stamps
         # An answer is of what was looked at: another piece under the same name gets its own.
-        self._unwritten = {key: said for key, said in self._unwritten.items() if sizes.get(key[0]) == key[1]}
-        yield from ((path, stamp) for path, stamp in sizes.items() if before.get(path) == stamp)
+        self._unwritten = {key: said for key, said in self._unwritten.items() if stamps.get(key[0]) == key[1]}
+        yield from ((path, stamp) for path, stamp in stamps.items() if before.get(path) == stamp)
 
     def is_payload(self, path: Path) -> bool:
         """Whether a file is a piece: not a template, an answer or something else."""

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from hotloop.config import EdgeConfig
-from hotloop.types import Output
+from hotloop.types import Output, RunsOn
 
 _CHANCE: Final = 0.001  # of refusing a release that agrees as often as the gate says
 
@@ -21,14 +21,14 @@ _CHANCE: Final = 0.001  # of refusing a release that agrees as often as the gate
 class Trial(msgspec.Struct, frozen=True):
     """What was answered to some payloads, in order, and how long each took. `failure`: why it ended early, or "".
 
-    `peak_bytes` of the process that tried, and in words what the network ran on: only where it had one of its own.
+    `peak_bytes` of the process that tried, and what the network ran on: only where it had one of its own.
     """
 
     answers: tuple[tuple[Output, ...], ...] = ()
     seconds: tuple[float, ...] = ()
     failure: str = ""
     peak_bytes: int = 0
-    runtime: str = ""
+    runtime: RunsOn = RunsOn()
 
 
 def unhealthy(present: Trial, candidate: Trial, expected: float, limits: EdgeConfig) -> str:

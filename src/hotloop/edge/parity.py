@@ -153,8 +153,8 @@ def _tried(asked: Asked, runtime: str) -> Trial:
     trial = in_a_child(
         msgspec.structs.replace(asked, config=changed), 30.0 + len(asked.payloads), config.edge.probe_bytes_max
     )
-    if trial.runtime.startswith(f"on {PLAIN} (") and runtime != PLAIN:  # it fell back
-        return Trial(failure=trial.runtime.removeprefix(f"on {PLAIN} (").removesuffix(")"))
+    if trial.runtime.runtime == PLAIN != runtime and trial.runtime.passed_over:  # it fell back
+        return Trial(failure="; ".join(trial.runtime.passed_over))
     return trial
 
 

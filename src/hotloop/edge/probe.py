@@ -24,7 +24,7 @@ from hotloop.errors import HotloopError, ModelError
 from hotloop.loading import load_vertical
 from hotloop.ports import Exportable, Refreshable, Vertical
 from hotloop.predict import unpack_head
-from hotloop.types import Head, Output, Payload
+from hotloop.types import UNREADABLE, Head, Output, Payload, RunsOn
 
 _WARM = 2  # answers before the clock counts: a session's first are slower
 
@@ -68,7 +68,7 @@ def in_a_child(asked: Asked, timeout_s: float, memory_bytes_max: int) -> Trial:
             return Trial(failure=f"no process could be started for it: {error}")
         try:
             return msgspec.json.decode((folder / "trial.json").read_bytes(), type=Trial)
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, *UNREADABLE):
             said = done.stderr.decode(errors="replace").strip().splitlines()
             return Trial(failure=f"it crashed with exit code {done.returncode}{': ' + said[-1] if said else ''}")
 
@@ -82,7 +82,7 @@ def _tried(asked: Asked) -> Trial:
                 raise ModelError("this vertical cannot be given another backbone")
             vertical = vertical.revived(asked.bundle)
         trial = tried(vertical, unpack_head(asked.head).at(asked.config.site), asked.payloads)
-        runtime = vertical.runtime if isinstance(vertical, Exportable) else ""
+        runtime = vertical.runtime if isinstance(vertical, Exportable) else RunsOn()
         return msgspec.structs.replace(trial, peak_bytes=_peak_bytes(), runtime=runtime)
     except HotloopError as error:
         return Trial(failure=f"{type(error).__name__}: {error}")

@@ -238,7 +238,8 @@ def _sensors(
 
 def _where(vertical: Vertical) -> str:
     """What its network runs on, where it has one."""
-    return f" {vertical.runtime}" if isinstance(vertical, Exportable) else ""
+    said = str(vertical.runtime) if isinstance(vertical, Exportable) else ""
+    return said and f" {said}"
 
 
 def _watch(watched: WatchedFolder, poll_s: float, stop: threading.Event) -> None:

@@ -5,21 +5,18 @@ Who gives it is known at the line alone, so it is the line's word: reviewer `ann
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import msgspec
 
+from hotloop import intake
 from hotloop.agent import Agent
-from hotloop.errors import InputError
+from hotloop.errors import InputError, RequestError
 from hotloop.feedback.check import check_feedback
 from hotloop.types import UNREADABLE, Feedback
 
 VERDICT_BYTES_MAX: Final = 2**20
-_ID: Final = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
-_EVIDENCE_CHARS_MAX: Final = 4000
-_OUTPUTS_MAX: Final = 10_000
-_REGION_MAX: Final = 64  # numbers
+_OUTPUTS_MAX: Final = 10_000  # of one prediction, as the hub takes them
 _REASON_CHARS_MAX: Final = 500
 
 
@@ -39,18 +36,16 @@ def checked_verdict(data: bytes, agent: Agent, golden: str) -> Feedback:
     named, said = said.reviewer, agent.in_its_name(said)
     if golden in (named, said.reviewer):
         raise InputError(f"{golden!r} gives the sealed truth (trust.golden): no line speaks for it")
-    _check_sizes(said)
+    _check(said)
     return check_feedback(said, agent.predictor.current.head.labels)
 
 
-def _check_sizes(said: Feedback) -> None:
+def _check(said: Feedback) -> None:
     """InputError for what the hub would refuse for good."""
-    if not _ID.match(said.prediction):
-        raise InputError(f"prediction {said.prediction[:80]!r} is no id: it is what the answer says, such as line-1:42")
-    if len(said.evidence) > _EVIDENCE_CHARS_MAX:
-        raise InputError(f"evidence has at most {_EVIDENCE_CHARS_MAX} characters, this one has {len(said.evidence)}")
+    try:
+        intake.feedback(said)
+    except RequestError as error:
+        raise InputError(str(error)) from None
     for place, claim in enumerate(said.claims):
         if claim.output is not None and claim.output >= _OUTPUTS_MAX:
             raise InputError(f"claim {place}: `output` is the index of an output")
-        if claim.region is not None and len(claim.region) > _REGION_MAX:
-            raise InputError(f"claim {place}: a region has at most {_REGION_MAX} numbers")

@@ -19,8 +19,9 @@ from typing import TypeVar
 
 import msgspec
 
+from hotloop import intake
 from hotloop.errors import AccessError, HotloopError, NotFoundError, OverloadError, StoreError
-from hotloop.hub import intake, openapi, shown
+from hotloop.hub import openapi, shown
 from hotloop.hub.auth import Keyring
 from hotloop.hub.problems import problem, problem_answer, status_of
 from hotloop.hub.received import Arrival, check_place, read_body
@@ -141,9 +142,9 @@ class HubApp:
             stream = self.signed if route.path == SIGNED else self.broadcast
             said = headers.get(b"authorization", b"")
 
-            def known() -> bool:
+            async def known() -> bool:
                 with suppress(StoreError):
-                    return self._keyring.caller(said) is not NOBODY
+                    return await self._in_thread(lambda: self._keyring.caller(said)) is not NOBODY
                 return True  # it cannot be told now: the next keep-alive asks again
 
             await send_stream(stream, Follower(params.line, params.after, known), self._limits.follow_s, receive, send)

@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
+from hotloop import intake
 from hotloop.errors import AccessError, RequestError
-from hotloop.hub import intake, shown
+from hotloop.hub import shown
 from hotloop.hub.table import Answer, Call, Served
 from hotloop.store.signing import FIRST_ROOT
 from hotloop.types import Command, Declined, Feedback, LineReport, Live, Payload, Prediction

@@ -15,6 +15,7 @@ from hotloop.config import HubConfig
 from hotloop.errors import RequestError
 from hotloop.hub.stream import Receive
 from hotloop.hub.table import Call, Caller, Route
+from hotloop.types import UNREADABLE
 
 BODY_S_MAX = 60.0  # a body takes at most this long to arrive
 _QUERY_FIELDS_MAX = 20
@@ -186,5 +187,5 @@ def _decoded(route: Route, media_type: str, body: bytes) -> Any:
         return _decoder(route.request, media_type).decode(body)
     except msgspec.ValidationError as error:
         raise RequestError(f"the body does not fit: {error}. GET /openapi.json says what does") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise RequestError(f"the body is not {media_type}: {error}", status=400) from None

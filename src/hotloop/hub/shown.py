@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from hotloop.hub.intake import INTEGER_MAX
+from hotloop.intake import INTEGER_MAX
 from hotloop.types import (
     Asked,
     Candidate,

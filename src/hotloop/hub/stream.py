@@ -195,7 +195,7 @@ class Follower:
 
     line: str
     after: int
-    known: Callable[[], bool]
+    known: Callable[[], Awaitable[bool]]
 
 
 async def send_stream(broadcast: Broadcast, follower: Follower, alive_s: float, receive: Receive, send: Send) -> None:
@@ -214,7 +214,7 @@ async def send_stream(broadcast: Broadcast, follower: Follower, alive_s: float, 
             data = KEEP_ALIVE
             if time.monotonic() - asked_s >= alive_s:
                 asked_s = time.monotonic()
-                if not follower.known():
+                if not await follower.known():
                     break
             version, event = broadcast.for_line(line)
             if version > after:

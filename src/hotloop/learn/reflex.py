@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hotloop.config import LearnConfig
 from hotloop.errors import ModelError
 from hotloop.learn.moments import Moments, Step, Sums
-from hotloop.types import Change, Example, Floats, Head, Rows, digest
+from hotloop.types import UNREADABLE, Change, Example, Floats, Head, Rows, digest
 
 SITES_MAX = 64  # sites whose sums are kept apart; those that come later share one
 FEDERATION = "(federation)"  # the site under which what others gave is kept; no site can be called so
@@ -142,7 +142,7 @@ class Reflex:
             raise ModelError("the reflex's state is not what was written (digest): replay the log")
         try:
             found = msgspec.msgpack.decode(state[_DIGEST:], type=_State)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise ModelError(f"the reflex's state cannot be read ({error}): replay the log") from error
         if found.recipe != self._recipe:
             raise ModelError(

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from hotloop.errors import ModelError
+from hotloop.types import RunsOn
 
 Array: TypeAlias = NDArray[Any]
 Call: TypeAlias = Callable[[Array], Sequence[Array]]
@@ -70,9 +71,9 @@ class Network:
             raise ModelError(f"The network cannot be run on {image.shape}: {str(error)[:300]}") from error
 
     @property
-    def words(self) -> str:
+    def runs_on(self) -> RunsOn:
         """Where it runs, and why not where it was wanted."""
-        return f"on {self.runtime}" + (f" ({'; '.join(self.passed_over)})" if self.passed_over else "")
+        return RunsOn(self.runtime, self.passed_over)
 
 
 def open_network(files: Mapping[str, bytes], wanted: Sequence[str] = ("cpu",)) -> Network:

@@ -29,7 +29,7 @@ from hotloop.errors import (
     StoreBusyError,
     StoreError,
 )
-from hotloop.types import Body, Event, Feedback, Prediction, Record
+from hotloop.types import UNREADABLE, Body, Event, Feedback, Prediction, Record
 
 FORMAT = 1
 COLUMNS = """offset, CAST(received_at AS REAL), CAST(device AS BLOB), CAST(sequence AS INTEGER),
@@ -122,7 +122,7 @@ def record(row: tuple[object, ...]) -> Record | None:
         if seal(offset, received_at, one) != sealed:
             return None
         decoded = _decode.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, struct.error):
+    except (*UNREADABLE, struct.error):
         return None
     expected = about_of(decoded)
     if about != (None if expected is None else expected.encode()):

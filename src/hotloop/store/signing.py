@@ -27,7 +27,7 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Tar
 from hotloop.config import RolloutConfig
 from hotloop.errors import ConfigError, NotFoundError, StoreError
 from hotloop.ports import Clock
-from hotloop.types import Model
+from hotloop.types import UNREADABLE, Model
 
 T = TypeVar("T", Targets, Snapshot, Timestamp)
 
@@ -282,7 +282,7 @@ def _reserved(path: Path) -> int:
         return msgspec.json.decode(path.read_bytes(), type=_Versions).reserved
     except FileNotFoundError:
         return 0
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise ConfigError(f"{path} cannot be read ({error}): remove it; versions go on from the clock") from error
 
 

@@ -12,7 +12,6 @@ from collections import deque
 from concurrent.futures import Future
 
 import apsw
-import msgspec
 
 from hotloop.config import StoreConfig
 from hotloop.errors import CorruptError, HotloopError, InputError, KeyConflictError, OverloadError, StoreError
@@ -20,6 +19,7 @@ from hotloop.ports import Clock
 from hotloop.store import format as form
 from hotloop.store.format import Entry
 from hotloop.store.tail import TailFile
+from hotloop.types import UNREADABLE
 
 RETRY_AFTER_S = 0.5
 GROUP_EVENTS_MAX = 2000  # in one transaction; a single larger append is still one transaction
@@ -211,7 +211,7 @@ class Writer:
         """Refuse another event under a key that is taken; the same one, written by another version, may pass."""
         try:
             same = form.same_body(first[1], one.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise CorruptError(
                 f"{self._path}: record {first[0]} is damaged, so that its retry cannot be compared with it. "
                 "See `hotloop verify`; restore a backup",

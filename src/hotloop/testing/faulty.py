@@ -16,7 +16,7 @@ import numpy as np
 
 from hotloop.config import LoopConfig
 from hotloop.errors import InputError, ModelError
-from hotloop.types import ALWAYS, Example, Head, Outcome, Output, Payload, Proposals, Rows, digest
+from hotloop.types import ALWAYS, UNREADABLE, Example, Head, Outcome, Output, Payload, Proposals, Rows, digest
 
 LABELS = ("ok", "worn")
 Fault = Literal["", "crash", "crash at load", "hang", "nan", "slow", "memory", "other", "raise"]
@@ -46,7 +46,7 @@ class Faulty:
     def __init__(self, data: bytes) -> None:
         try:
             self._own = msgspec.json.decode(data, type=Description)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise ModelError(f"these bytes are no backbone: {error}") from error
         if self._own.fault == "crash at load":
             os._exit(139)
@@ -72,7 +72,7 @@ class Faulty:
         """What it sees, turned; or how it fails."""
         try:
             x = np.array(msgspec.json.decode(payload.data, type=tuple[float, float]))
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise InputError(f"a payload is a JSON list of two numbers: {error}") from error
         self._fail()
         turn = 0.0 if self._own.fault == "" else self._own.turn

@@ -15,7 +15,20 @@ from msgspec import Meta
 
 from hotloop.config import LoopConfig, Section, own_table
 from hotloop.errors import ConfigError, InputError, ModelError
-from hotloop.types import ALWAYS, Claim, Example, Floats, Head, Outcome, Output, Payload, Proposals, Rows, digest
+from hotloop.types import (
+    ALWAYS,
+    UNREADABLE,
+    Claim,
+    Example,
+    Floats,
+    Head,
+    Outcome,
+    Output,
+    Payload,
+    Proposals,
+    Rows,
+    digest,
+)
 
 _VALUE_MAX = 1e6  # of a feature or a projection: larger ones would drown the moments
 
@@ -66,7 +79,7 @@ class Vectors:
         """The vector itself. InputError if it is not a JSON list of `columns` finite numbers."""
         try:
             values = msgspec.json.decode(payload.data, type=list[float])
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise InputError(f"a vector is a JSON list of numbers: {error}") from error
         if len(values) != self._config.columns:
             raise InputError(f"this loop's vectors have {self._config.columns} numbers; this one has {len(values)}")

@@ -16,7 +16,7 @@ from hotloop.errors import ConfigError, InputError, ModelError
 from hotloop.loading import load_vertical
 from hotloop.predict import pack_head
 from hotloop.store.registry import SqliteRegistry
-from hotloop.types import Head, Model, Output, Payload
+from hotloop.types import Head, Model, Output, Payload, RunsOn
 from hotloop.verticals.inspection import variants
 from hotloop.verticals.inspection.plant import plant_boards
 
@@ -164,7 +164,7 @@ def test_a_form_that_passes_is_exported_and_used(boards):
     assert 'runtimes to ["int8"]' in done.output
     (boards / "loop.toml").write_text('[inspection]\nstart = "boards.bundle"\nruntimes = ["int8"]\n')
     vertical = load_vertical(load(boards / "loop.toml"))
-    assert vertical.runtime == "on int8"
+    assert vertical.runtime == RunsOn("int8")
     assert vertical.bundle() == out.read_bytes()
     plain = load_vertical(LoopConfig())
     assert vertical.carrying({}) == plain.bundle(), "without the form it is the start model, to the last bit"

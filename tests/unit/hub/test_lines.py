@@ -8,9 +8,9 @@ import hashlib
 import msgspec
 import pytest
 
+from hotloop import intake
 from hotloop.config import RolloutConfig
 from hotloop.errors import RequestError
-from hotloop.hub import intake
 from hotloop.hub.app import HubApp
 from hotloop.hub.auth import Credential, Keyring
 from hotloop.store.devices import Devices

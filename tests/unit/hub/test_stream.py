@@ -24,9 +24,18 @@ def publish(channel: Any, model: Model) -> None:
     channel.publish(Release(version=model.version, parent=0, tier="reflex", digest="", learned_to=1), model)
 
 
+def answering(good: list[bool]):
+    """Says of a token whether it is good: as `good` has it when it is asked."""
+
+    async def known() -> bool:
+        return good[0]
+
+    return known
+
+
 def known(line: str, after: int) -> Follower:
     """One whose token stays good."""
-    return Follower(line, after, lambda: True)
+    return Follower(line, after, answering([True]))
 
 
 class Line:
@@ -117,7 +126,7 @@ def test_a_line_that_is_no_longer_known_hears_no_more(make: SimpleNamespace) -> 
     async def run() -> None:
         channel = LocalChannel(make.model(3))
         broadcast, line, good = Broadcast(channel, 5), Line(), [True]
-        follower = Follower("line-1", 0, lambda: good[0])
+        follower = Follower("line-1", 0, answering(good))
         stream = asyncio.create_task(send_stream(broadcast, follower, 0.05, line.receive, line.send))
         assert await line.version() == 3
         good[0] = False

@@ -57,7 +57,7 @@ def test_the_first_that_is_there_is_used_and_the_others_are_said(here, monkeypat
     assert (found.runtime, found.size) == ("cuda", (32, 64))
     assert asked == [["CUDAExecutionProvider", "CPUExecutionProvider"]]
     assert [why.split(":")[0] for why in found.passed_over] == ["tensorrt", "litert"]
-    assert found.words.startswith("on cuda (tensorrt: not on this device")
+    assert str(found.runs_on).startswith("on cuda (tensorrt: not on this device")
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")  # what ONNX Runtime says of one that it has not
@@ -65,7 +65,7 @@ def test_a_provider_that_does_not_start_is_passed_over(here):
     """It is built in, and its libraries are not here: ONNX Runtime would fall back without a word."""
     found = open_network({"onnx": doubler(), "int8": doubler()}, ("cuda", "int8"))
     assert found.runtime == "int8"
-    assert "cuda: CUDAExecutionProvider does not start on this device" in found.words
+    assert "cuda: CUDAExecutionProvider does not start on this device" in str(found.runs_on)
 
 
 def test_a_form_that_is_damaged_is_passed_over():

@@ -12,7 +12,20 @@ from hotloop.config import LoopConfig
 from hotloop.errors import ConfigError, ModelError, TemplateError
 from hotloop.ports import Vertical
 from hotloop.sense.images import Pixels, decode_image
-from hotloop.types import Claim, Example, Floats, Head, Outcome, Output, Payload, Proposals, Region, Rows, digest
+from hotloop.types import (
+    Claim,
+    Example,
+    Floats,
+    Head,
+    Outcome,
+    Output,
+    Payload,
+    Proposals,
+    Region,
+    Rows,
+    RunsOn,
+    digest,
+)
 from hotloop.verticals.inspection.brought import open_model
 from hotloop.verticals.inspection.bundle import BOXES, BUNDLE_SUFFIX, make_bundle, open_bundle, with_variants
 from hotloop.verticals.inspection.candidates import HIT_OVERLAP, Expansion, assign, decide
@@ -76,9 +89,9 @@ class Detection:
         return ("hotloop.verticals.inspection.refresh",)
 
     @property
-    def runtime(self) -> str:
+    def runtime(self) -> RunsOn:
         """What the network runs on."""
-        return self._model.network.words
+        return self._model.network.runs_on
 
     def converted(self, variant: str, payloads: Sequence[Payload]) -> bytes:
         """The network in another form. ModelError, ImageError."""

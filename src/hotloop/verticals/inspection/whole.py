@@ -21,6 +21,7 @@ from hotloop.types import (
     Payload,
     Proposals,
     Rows,
+    RunsOn,
     digest,
 )
 from hotloop.verticals.inspection.bundle import LITE0, SHIPPED, with_variants
@@ -58,9 +59,9 @@ class WholeImage:
         return ("hotloop.verticals.inspection.refresh",)
 
     @property
-    def runtime(self) -> str:
+    def runtime(self) -> RunsOn:
         """What the network runs on."""
-        return self._backbone.network.words
+        return self._backbone.network.runs_on
 
     def converted(self, variant: str, payloads: Sequence[Payload]) -> bytes:
         """The network in another form. ModelError, ImageError."""

@@ -16,7 +16,7 @@ from hotloop.config import LearnConfig, LoopConfig
 from hotloop.errors import ImageError, InputError, ModelError
 from hotloop.learn import Reflex
 from hotloop.predict.runtimes import Network
-from hotloop.types import Change, Claim, Example, Feedback, Observation, Payload, Prediction
+from hotloop.types import Change, Claim, Example, Feedback, Observation, Payload, Prediction, RunsOn
 from hotloop.verticals.inspection import bring
 from hotloop.verticals.inspection.bring import brought, with_features
 from hotloop.verticals.inspection.brought import BroughtModel, fitted, open_model, split
@@ -299,7 +299,7 @@ def test_it_answers_as_itself_before_any_verdict(loop):
     outputs = loop.answer(loop.propose(payload(picture([(2, 3)]))), loop.start())
     assert [output.label for output in outputs] == ["dent"]
     np.testing.assert_allclose(outputs[0].region, (16, 24, 24, 32), atol=0.1)
-    assert loop.runtime == "on cpu"
+    assert loop.runtime == RunsOn("cpu")
     assert loop.planes == "colour"
 
 

@@ -1,4 +1,4 @@
-"""What may come in over HTTP: names, numbers and sizes of events, checked before anything is acknowledged.
+"""What may come in from a line: names, numbers and sizes of events, checked before anything is acknowledged.
 
 Whatever passes here can be stored, sent on as JSON, and learned from without an error.
 """

@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from hotloop import intake
 from hotloop.errors import RequestError
-from hotloop.hub import intake
 from hotloop.types import (
     Claim,
     Event,
