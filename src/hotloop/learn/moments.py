@@ -40,6 +40,7 @@ SIZE_MAX = 1e6  # of |x| sqrt(w) and |y| sqrt(w)
 COLUMNS_MAX = 16_384
 DRIFT_MAX = 1e-9  # of ‖P A v - v‖ for v of ±1: about ‖P A - I‖, which bounds the relative error by P
 PIVOT_MIN = 1e-6  # below this, Woodbury's small matrix is too near to singular to update P by it
+_PIVOT_PER_DRIFT = 1e3
 LEFT_MIN = 1e-3  # below this, 1 - w h has lost too many digits to divide by
 FORMAT = 1
 
@@ -347,7 +348,8 @@ class Moments:
             return None
         V = _times(self._inverse, x)
         values, vectors = np.linalg.eigh(np.diag(signs) + x @ V)
-        if np.abs(values).min() < PIVOT_MIN or (values < 0).sum() != (signs < 0).sum():
+        least = max(PIVOT_MIN, _PIVOT_PER_DRIFT * self._drift_max)  # a smaller one is mostly P's own rounding
+        if np.abs(values).min() < least or (values < 0).sum() != (signs < 0).sum():
             return None
         roots = np.asfortranarray(V @ (vectors / np.sqrt(np.abs(values))))
         negative = int((values < 0).sum())  # eigenvalues rise

@@ -281,6 +281,20 @@ def test_a_dominant_row_can_be_taken_out(size: float) -> None:
     assert error(moments.leverage(p.rows.x), right) <= allowed
 
 
+def test_an_inverse_is_not_updated_across_a_pivot_that_is_its_own_rounding() -> None:
+    """What an inverse that is good to a thousandth says of a pivot of a tenth is not believed: it is derived anew."""
+    p = problem(7, n=10, d=12)
+    kept, doubted = p.learned(), p.learned()
+    for moments in (kept, doubted):
+        moments.leverage(p.rows.x)
+    doubted._drift_max = 1e-3
+    for moments in (kept, doubted):
+        moments.unlearn(one(p.rows, 3))
+    assert kept._inverse is not None
+    assert doubted._inverse is None
+    assert error(doubted.leverage(p.rows.x), kept.leverage(p.rows.x)) <= 1e-10
+
+
 def test_rows_that_were_never_learned_are_not_unlearned() -> None:
     """ModelError, and every bit stays as it was, when A would no longer be positive definite."""
     p = problem(8, n=5, d=12)
