@@ -1,4 +1,4 @@
-"""Policies through the whole of a loop: judged by what they cost, tried in a zone first, taken back when trips are slower.
+"""Policies through the whole of a loop: judged by cost, tried in a zone first, taken back when trips slow down.
 
 Robots of several zones go tours on a floor that some stretches of are slow; each zone answers with the newest version
 that it may take, as a line does.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 
 import msgspec
 import numpy as np
@@ -36,6 +37,7 @@ from hotloop.types import (
     Judgement,
     LineReport,
     Live,
+    Notice,
     Observation,
     Payload,
     Rederivation,
@@ -100,10 +102,10 @@ class Zone:
 class Plant:
     """A loop with all of its stores in memory, and the floor that its robots go on."""
 
-    def __init__(self, seed, routing=None, zones=4, **settings):
+    def __init__(self, seed, routing=None, zones=4, folder="nowhere", **settings):
         table = {"layout": {"aisles": AISLES}} | ({} if routing is None else {"routing": routing})
         self.config = LoopConfig(
-            store=StoreConfig(folder="nowhere"),
+            store=StoreConfig(folder=str(folder)),
             vertical="warehouse",
             tables={"warehouse": table},
             **{"rollout": RolloutConfig(interval_s=0.0, canary_share=0.25, wave_factor=4.0)} | settings,
@@ -330,6 +332,37 @@ def test_a_policy_that_the_gate_sees_to_be_worse_does_not_go_out():
     assert found.decision in ("refuse", "hold")
     assert "cost" in found.reason
     assert plant.engine.model == before
+
+
+def test_a_refresh_finds_the_better_policy_in_a_child_process(tmp_path):
+    """Ordered like any refresh: the job, a real child, the gate, the release; where nothing is better that is said."""
+    plant = Plant(6, routing={"router": "return"}, folder=tmp_path)
+    plant.go(100)
+    plant.engine.command(Command(order="refresh", by="engineer"))
+    refreshed(plant)
+    assert plant.engine.model.backbone == digest(Routing().bundle())
+    assert plant.engine.model.tier == "refresh"
+    said = [one.text for one in plant.bodies(Notice)]
+    assert "refresh began on 100 verified pieces" in said[0]
+    assert "cost by router: exact 0." in said[-1]
+    plant.go(20)
+    before = plant.engine.model.backbone
+    plant.engine.command(Command(order="refresh", by="engineer"))
+    refreshed(plant)
+    assert plant.engine.model.backbone == before
+    assert "no policy is better than the one that answers" in plant.bodies(Notice)[-1].text
+
+
+def refreshed(plant, limit_s=60.0):
+    """Work on the job until its child is done and what it made has been judged."""
+    refresher, end = plant.engine.refresher, time.monotonic() + limit_s
+    refresher.work()
+    assert refresher.running
+    while refresher.running and time.monotonic() < end:
+        time.sleep(0.05)
+        refresher.work()
+    assert not refresher.running, "the child did not end"
+    plant.settle()
 
 
 @pytest.mark.parametrize("seed", range(6))

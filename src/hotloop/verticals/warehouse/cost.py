@@ -142,7 +142,7 @@ class Costs:
     def _tours(self, example: Example, legs: Sequence[Leg]) -> Floats:
         """The tours that a head chooses from: those of the tables, the one that was gone, the policy's own."""
         layout, proposals = self._task.layout, example.prediction.proposals
-        place = place_of(layout).astype(int)
+        place = place_of(layout)
         rng = np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.sha256(proposals.data).digest()[:8])))
         factors = np.ones((layout.stretches, TABLES))
         slow = rng.random((int(place.max()) + 1, TABLES)) < _SHARE

@@ -6,11 +6,12 @@ longer. What the loop learns (the head) stays what it is: a policy only says wha
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 import numpy as np
 from msgspec import Meta
+from numpy.typing import NDArray
 
 from hotloop.config import Section
 from hotloop.errors import ModelError
@@ -19,14 +20,15 @@ from hotloop.verticals.warehouse.layout import Layout
 
 DEAR_MAX: Final = 3.0  # times its planned time that a stretch may count dearer, for what it costs the others
 _BYTES_MAX: Final = 100_000
+Router: TypeAlias = Literal["exact", "s-shape", "return", "largest gap", "combined"]
 
 
 class Routing(Section, frozen=True):
     """`[warehouse.routing]`: how tours are chosen."""
 
-    router: Literal["exact", "s-shape", "return", "largest gap", "combined"] = "exact"
+    router: Router = "exact"
     explores: Annotated[float, Meta(ge=0, le=4)] = 1.0  # how far samples lie from the mean: 0 goes by the mean alone
-    congestion: tuple[float, ...] = ()  # by aisle, then by cross-aisle: what a robot there costs the others (see below)
+    congestion: tuple[float, ...] = ()  # by aisle, then by cross-aisle: what a robot there costs others (`congestion`)
 
     def bundle(self) -> bytes:
         """As bytes."""
@@ -56,11 +58,11 @@ def routing_of(bundle: bytes, layout: Layout) -> Routing:
     return routing
 
 
-def place_of(layout: Layout) -> Floats:
+def place_of(layout: Layout) -> NDArray[np.intp]:
     """Of each stretch, the number of its place: its aisle, or its cross-aisle after all aisles (stretches,)."""
     aisles = np.repeat(np.arange(layout.config.aisles), layout.parts)
     across = np.repeat(np.arange(layout.config.blocks + 1), layout.config.aisles - 1) + layout.config.aisles
-    return np.concatenate((aisles, across)).astype(np.float64)
+    return np.concatenate((aisles, across))
 
 
 def steered(head: Head, routing: Routing, layout: Layout, centres: Floats, unit: float) -> Head:
@@ -74,6 +76,6 @@ def steered(head: Head, routing: Routing, layout: Layout, centres: Floats, unit:
     mean = (weights[:, :classes] @ centres * unit)[:, None]
     weights[:, classes:] = mean + routing.explores * (weights[:, classes:] - mean)
     if routing.congestion:
-        dear = np.array(routing.congestion)[place_of(layout).astype(int)]
+        dear = np.array(routing.congestion)[place_of(layout)]
         weights[: layout.stretches, classes:] += unit * dear[:, None]
     return Head(head.labels, weights, head.thresholds)
