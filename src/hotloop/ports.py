@@ -314,7 +314,8 @@ class Costing(Protocol):
         """The cost of each example under each head (heads, examples), in [0, 1]; NaN where an example cannot tell.
 
         `expects` is the head that answers now: what was not tried is priced by it alone, the same for all heads, so
-        that none can praise itself. A head whose numbers are none costs 1. The same arguments give the same costs.
+        that none can praise itself. A head whose numbers are none costs 1; an example that does not fit cannot tell.
+        Raises nothing. The same arguments give the same costs.
         """
         ...
 
