@@ -170,6 +170,7 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=1000)
     parser.add_argument("--trips", type=int, default=400)
     parser.add_argument("--only", choices=("gate", "watch"), default=None)
+    parser.add_argument("--changes", nargs="+", choices=list(CHANGES), default=list(CHANGES))
     parser.add_argument("--out", type=Path, default=Path("out/bench"))
     given = parser.parse_args()
     found: dict[str, object] = {}
@@ -183,8 +184,8 @@ def main() -> None:
             longer = RANGE * table[..., 1].mean()
             print(f"  {how:20s} trips {longer:+.1%} by these costs; refused: {shares}")
     if given.only != "gate":
-        for name, make in CHANGES.items():
-            runs = [watch(seed, given.trips, make) for seed in range(given.seeds)]
+        for name in given.changes:
+            runs = [watch(seed, given.trips, CHANGES[name]) for seed in range(given.seeds)]
             found[name] = runs
             alarms = sorted(alarm for alarm, _ in runs if alarm is not None)
             middle = f", median after {int(np.median(alarms))} verified trips, last {alarms[-1]}" if alarms else ""
