@@ -1,11 +1,12 @@
 """Picking time a line: routing, batching and learning, each on its own, on the same orders, robots and floor.
 
-    python -m bench.warehouse [--orders 4000] [--robots 8] [--seeds 3] [--out out/bench]
+    python -m bench.warehouse [--orders 4000] [--robots 8] [--seeds 3] [--policies NAME ...] [--out out/bench]
 
 A block of 10 aisles of 30 m, 3 stretches each; orders of 1 to 4 lines, at most 20 lines a robot. The floor is slower than planned
 in some aisles, robots hinder each other, and a few stretches change midway. Peers, in the same run: the classic routes with
 first-come batches; the exact tour on planned times; the same with orders that lie together; that with times learned once a
-night; hotloop (learned after each trip, Thompson sampling); an oracle that knows the true mean times of the moment.
+night; hotloop (learned after each trip, Thompson sampling), and with a
+value of congestion (least-squares TD, fitted every 50 trips); an oracle that knows the true mean times of the moment.
 """
 
 from __future__ import annotations
@@ -24,13 +25,16 @@ from hotloop.learn import Reflex
 from hotloop.types import Change as Lesson
 from hotloop.types import Claim, Example, Feedback, Head, Observation, Payload, Prediction
 from hotloop.verticals.warehouse.batching import Order, lying_together
+from hotloop.verticals.warehouse.congestion import congestion, moments_of
 from hotloop.verticals.warehouse.floor import Decided, Decision, Floor, Trip, random_orders
 from hotloop.verticals.warehouse.layout import Layout, LayoutConfig
 from hotloop.verticals.warehouse.peers import Fixed, disturbed, run, seconds_a_line, uneven
+from hotloop.verticals.warehouse.routing import Routing
 from hotloop.verticals.warehouse.task import Request, Warehouse, vertical
 
 CAPACITY = 20
 HALF_LIFE_S = 1800.0
+FIT_TRIPS, KNOWN_MAX = 50, 2000
 NIGHT_S = 4 * 3600.0  # a shift: what "nightly" learning waits for
 
 
@@ -41,8 +45,10 @@ class Learner:
     floor: Floor
     every_s: float = 0.0
     explores: bool = True
+    considerate: bool = False  # of what its robots do to each other: a value of congestion, fitted every `FIT_TRIPS`
     waiting: list[Lesson] = field(default_factory=list)
     asked: dict[str, Prediction] = field(default_factory=dict)
+    known: list[Example] = field(default_factory=list)
     last_s: float = 0.0
     count: int = 0
 
@@ -73,7 +79,13 @@ class Learner:
         prediction = self.asked.pop(trip.key)
         claims = tuple(Claim(output=k, value=passage.seconds) for k, passage in enumerate(trip.passages))
         word = Feedback(prediction=prediction.id, reviewer="robot", claims=claims)
-        self.waiting.append(Lesson(0, None, Example(prediction, (word,))))
+        example = Example(prediction, (word,))
+        self.waiting.append(Lesson(0, None, example))
+        if self.considerate:
+            self.known = [*self.known[-KNOWN_MAX:], example]
+            if self.count % FIT_TRIPS == 0:
+                fitted = congestion(moments_of(self.task, self.head, self.known))
+                self.task = self.task.revived(Routing(congestion=fitted).bundle())
         if trip.ended - self.last_s >= self.every_s:
             self.reflex.learn(self.waiting)
             self.head, self.last_s, self.waiting = self.reflex.head(), trip.ended, []
@@ -88,6 +100,7 @@ POLICIES: dict[str, Callable[[Floor], Fixed | Learner]] = {
     "exact on planned times, batched": lambda floor: Fixed(floor, "exact", CAPACITY, together=True),
     "the same, times learned nightly": lambda floor: Learner(floor, every_s=NIGHT_S),
     "hotloop": Learner,
+    "hotloop, with a value of congestion": lambda floor: Learner(floor, considerate=True),
     "oracle": lambda floor: Fixed(floor, "exact", CAPACITY, together=True, oracle=True),
 }
 
@@ -116,13 +129,14 @@ def main() -> None:
     parser.add_argument("--robots", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--per-s", type=float, default=0.35, help="orders a second")
+    parser.add_argument("--policies", nargs="+", choices=list(POLICIES), default=list(POLICIES))
     parser.add_argument("--out", type=Path, default=Path("out/bench"))
     given = parser.parse_args()
-    layout = Layout(LayoutConfig())
+    layout, chosen = Layout(LayoutConfig()), {*given.policies, "s-shape, first come", "oracle"}  # those two are what others are compared with
     table: dict[str, list[tuple[float, float, float, float]]] = {}
     for seed in range(given.seeds):
         orders = random_orders(layout, given.orders, given.per_s, seed)
-        found = {name: trips_of(name, layout, orders, given.robots, seed) for name in POLICIES}
+        found = {name: trips_of(name, layout, orders, given.robots, seed) for name in POLICIES if name in chosen}
         middle = orders[len(orders) // 2].at
         for name, trips in found.items():
             steady = seconds_a_line([trip for trip in trips if trip.began > 0.1 * middle and trip.ended < middle])

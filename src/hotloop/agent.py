@@ -588,10 +588,10 @@ class Agent:
         return self._backbones.get(model.backbone, vertical)
 
     def _has_backbone(self, vertical: Vertical) -> None:
-        """Keep a backbone that answers at hand."""
+        """Keep a backbone that answers at hand. One without a digest was built in: nobody could send it again."""
         self._backbones[vertical.backbone] = vertical
         if len(self._backbones) > _BACKBONES_MAX:
-            self._backbones.popitem(last=False)
+            del self._backbones[next(name for name in self._backbones if name)]
 
     def _say_live(self) -> None:
         """Acknowledge what answers now; what the hub could not take is said again before the next model comes."""

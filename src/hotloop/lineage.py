@@ -8,6 +8,7 @@ backbone, a rollback, unlearning) is a step: a group of its own, in `steps.py`.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,14 +18,14 @@ import msgspec
 
 from hotloop.config import LoopConfig
 from hotloop.errors import ModelError, NewerFormatError, NotFoundError
-from hotloop.gate import Finding, Held, judge
+from hotloop.gate import Finding, Held, costed, costs_of, judge
 from hotloop.gate.held import merged, name_of, nothing, reverse
 from hotloop.gate.loss import piece_loss
 from hotloop.generalise import by_site, harm
 from hotloop.join import Joiner
 from hotloop.learn import Sums
 from hotloop.learned import Learned, LearnedState, Reach, Records, as_released, finite, of_backbone, revived
-from hotloop.ports import Vertical
+from hotloop.ports import Costing, Vertical
 from hotloop.rollout import Stage
 from hotloop.standby import Former, Standby, StandbyState, answer_loss
 from hotloop.steps import Alarm, Copies, Distrust, Step, Update, reviewer_of, step
@@ -218,23 +219,31 @@ class Lineage:
         """Judge a newly verified piece, before it is learned, by what answers now and by the state to go back to."""
         standby = self.standby
         if standby.backbone == self.now.lessons.backbone:
-            rows, site = self.now.rows(seen), seen.prediction.observation.site
-            if len(rows.w):
-                standby.compare(piece_loss(rows, self.champion.at(site)), piece_loss(rows, standby.head.at(site)))
+            if (pair := self._both(seen, standby.head)) is not None:
+                standby.compare(*pair)
         else:
-            now = answer_loss(self.now.vertical, seen, self.champion)
+            now = answer_loss(self.now.vertical, seen, self.champion, self.champion)
             former = None
             if self.now.lessons.backbone_of(joined.prediction) == standby.backbone:
-                former = answer_loss(standby.vertical, joined, standby.head)
+                former = answer_loss(standby.vertical, joined, standby.head, self.champion)
             if now is not None and former is not None:
                 standby.compare(now, former)
             elif now is not None:
                 standby.wait(joined, now)
         self._alarmed()
 
+    def _both(self, seen: Example, former: Head) -> tuple[float, float] | None:
+        """The loss of a piece under the champion and under a former head on the same backbone; None if it has none."""
+        vertical = self.now.vertical
+        if isinstance(vertical, Costing):
+            now, before = costs_of(vertical, [seen], (self.champion, former), self.champion)[:, 0].tolist()
+            return None if math.isnan(now) or math.isnan(before) else (now, before)
+        rows, site = self.now.rows(seen), seen.prediction.observation.site
+        return (piece_loss(rows, self.champion.at(site)), piece_loss(rows, former.at(site))) if len(rows.w) else None
+
     def _alarmed(self) -> None:
         if self.standby.watch.alarm and not any(isinstance(one, Alarm) for one in self._due):
-            self._by_itself(Alarm(self.standby.watch.words()))
+            self._by_itself(Alarm(self.standby.words()))
 
     def _seen(self, body: Rederived) -> None:
         """Features on another backbone have come: learn, or compare, what waited for them."""
@@ -245,7 +254,7 @@ class Lineage:
                 if lesson is not None:
                     self._pending.append(self.now.held.adjust(lesson))
         if self.standby.backbone != lessons.backbone:
-            self.standby.seen(of_backbone(body.features, self.standby.backbone, self.reach))
+            self.standby.seen(of_backbone(body.features, self.standby.backbone, self.reach), self.champion)
             self._alarmed()
 
     def _told(self, command: Command) -> None:
@@ -406,14 +415,27 @@ class Lineage:
         if candidate is None:
             reason = "the candidate's weights are not finite"
             return Finding("refuse", reason, len(recent), 1.0, float("inf"))
-        champion, challenger, parts = recent.compared(self.champion, candidate)
-        finding = judge(champion, challenger, self.config.gate, parts)
+        finding = self._by_cost(candidate)
+        if finding is None:
+            champion, challenger, parts = recent.compared(self.champion, candidate)
+            finding = judge(champion, challenger, self.config.gate, parts)
         if finding.decision == "promote" and len(self.now.lessons.sealed):
             floor = self.now.lessons.sealed.floor(candidate)
             finding = finding if floor.decision == "promote" else floor
         if finding.decision == "promote" and (why := harm(self.now, candidate, self.config.gate)):
             return Finding("refuse", why, finding.count, finding.difference, finding.e_value, finding.slices)
         return finding
+
+    def _by_cost(self, candidate: Head) -> Finding | None:
+        """The candidate by what the recent past would have cost; None where too little of it can tell."""
+        now = self.now
+        if not isinstance(now.vertical, Costing):
+            return None
+        examples = [now.examples[name] for name in now.recent.names()]
+        champion, challenger, parts = costed(now.vertical, examples, self.champion, candidate)
+        if len(champion) < self.config.gate.least_examples:
+            return None
+        return judge(champion, challenger, self.config.gate, parts, what="cost")
 
     def state(self) -> bytes:
         """All of it as bytes; to be taken right after an update. Its size does not grow with the log."""

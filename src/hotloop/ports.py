@@ -15,6 +15,7 @@ from hotloop.types import (
     Embedding,
     Event,
     Example,
+    Floats,
     Head,
     Live,
     Model,
@@ -301,6 +302,22 @@ class Exploring(Protocol):
 
     def propensity(self, outputs: Sequence[Output]) -> float:
         """The chance with which these outputs were chosen, in (0, 1]."""
+        ...
+
+
+@runtime_checkable
+class Costing(Protocol):
+    """A vertical that can tell what a verified example would have cost under a head: gate and watch then bet on costs,
+    where they bet on rights and wrongs else.
+    """
+
+    def costs(self, examples: Sequence[Example], heads: Sequence[Head], expects: Head) -> Floats:
+        """The cost of each example under each head (heads, examples), in [0, 1]; NaN where an example cannot tell.
+
+        `expects` is the head that answers now: what was not tried is priced by it alone, the same for all heads, so
+        that none can praise itself. A head whose numbers are none costs 1; an example that does not fit cannot tell.
+        Raises nothing. The same arguments give the same costs.
+        """
         ...
 
 

@@ -10,15 +10,17 @@ the present loss waits. Pure: no clock, no disk.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import msgspec
 
 from hotloop.config import RolloutConfig
 from hotloop.errors import InputError, ModelError
+from hotloop.gate import costs_of
 from hotloop.learned import LearnedState
 from hotloop.measure.tally import count
-from hotloop.ports import Vertical
+from hotloop.ports import Costing, Vertical
 from hotloop.predict import unpack_head
 from hotloop.rollout import Watch, spent
 from hotloop.rollout.watch import WatchState
@@ -80,13 +82,13 @@ class Standby:
         if len(self._pending) > _PENDING_MAX:
             del self._pending[next(iter(self._pending))]
 
-    def seen(self, features: dict[str, Proposals]) -> None:
-        """The former backbone's features have come: compare what waited for them."""
+    def seen(self, features: dict[str, Proposals], expects: Head) -> None:
+        """The former backbone's features have come: compare what waited for them. `expects`: what answers now."""
         for name, proposals in features.items():
             if name in self._pending:
                 now, example = self._pending.pop(name)
                 moved = msgspec.structs.replace(example, prediction=rederived(example.prediction, proposals))
-                former = answer_loss(self.vertical, moved, self.head)
+                former = answer_loss(self.vertical, moved, self.head, expects)
                 if former is not None:
                     self.compare(now, former)
 
@@ -96,6 +98,10 @@ class Standby:
         word = Feedback(prediction=prediction.id, reviewer="(model)", claims=claims, complete=True)
         loss = answer_loss(self.vertical, Example(rederived(prediction, proposals), (word,)), self.head)
         return not loss
+
+    def words(self) -> str:
+        """What the watch has found, in a sentence."""
+        return self.watch.words(measured(self.vertical))
 
     def state(self) -> StandbyState:
         """What `of` needs."""
@@ -119,13 +125,23 @@ class Answer:
     said: tuple[str, ...] = ()  # the labels that were said, each as often, sorted
 
 
-def answered(vertical: Vertical, example: Example, head: Head) -> Answer | None:
+def measured(vertical: Vertical) -> str:
+    """What the losses of a vertical's answers are, in words."""
+    return "cost" if isinstance(vertical, Costing) else "error"
+
+
+def answered(vertical: Vertical, example: Example, head: Head, expects: Head | None = None) -> Answer | None:
     """1 less the share of hits among all that the head says or that is there: what nothing was proposed for counts too.
+    Where the vertical can tell costs it is the cost; what was not tried is priced by `expects` (None: the head itself).
 
     None if it cannot be said.
     """
     try:
         outputs = vertical.answer(example.prediction.proposals, head.at(example.prediction.observation.site))
+        said = tuple(sorted(output.label for output in outputs))
+        if isinstance(vertical, Costing):
+            cost = float(costs_of(vertical, [example], [head], expects or head)[0, 0])
+            return None if math.isnan(cost) else Answer(cost, {}, said)
         outcomes = vertical.outcomes(outputs, example)
     except (InputError, ModelError):
         return None
@@ -133,10 +149,10 @@ def answered(vertical: Vertical, example: Example, head: Head) -> Answer | None:
         return None
     labels = {outcome.label for outcome in outcomes if outcome.label}
     own = {label: 1.0 - count(o for o in outcomes if o.label == label).score for label in labels}
-    return Answer(1.0 - count(outcomes).score, own, tuple(sorted(output.label for output in outputs)))
+    return Answer(1.0 - count(outcomes).score, own, said)
 
 
-def answer_loss(vertical: Vertical, example: Example, head: Head) -> float | None:
+def answer_loss(vertical: Vertical, example: Example, head: Head, expects: Head | None = None) -> float | None:
     """The loss of `answered`."""
-    found = answered(vertical, example, head)
+    found = answered(vertical, example, head, expects)
     return None if found is None else found.loss

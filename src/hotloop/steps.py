@@ -22,7 +22,7 @@ from hotloop.gate.slices import NO_PARTS, Parts, parts_of, with_labels
 from hotloop.join import fold
 from hotloop.learned import Learned, Reach, finite, of_backbone, revived
 from hotloop.ports import Vertical
-from hotloop.standby import Answer, Former, Standby, answered
+from hotloop.standby import Answer, Former, Standby, answered, measured
 from hotloop.types import (
     Candidate,
     Change,
@@ -226,15 +226,16 @@ def compared(lineage: Moving, new: Learned) -> tuple[Finding, float]:
     answers: list[tuple[Answer, Answer]] = []
     kept = []
     for pair in pairs:
-        before = answered(lineage.now.vertical, pair[1], champion)
-        after = answered(new.vertical, pair[2], challenger)
+        before = answered(lineage.now.vertical, pair[1], champion, champion)
+        after = answered(new.vertical, pair[2], challenger, champion)
         if before is not None and after is not None:
             answers.append((before, after))
             kept.append(pair)
     table: Floats = np.array([(one.loss, two.loss) for one, two in answers], np.float64).reshape(-1, 2)
     parts = _parts(kept, answers, lineage.now.champion.labels)
     alike = float(np.mean([one.said == two.said for one, two in answers])) if answers else 0.0
-    return judge(table[:, 0], table[:, 1], lineage.config.gate, parts, slow=True), alike
+    what = measured(new.vertical)
+    return judge(table[:, 0], table[:, 1], lineage.config.gate, parts, slow=True, what=what), alike
 
 
 _Pair: TypeAlias = tuple[str, Example, Example, bool]  # name, on the one backbone, on the other, golden

@@ -654,6 +654,17 @@ def test_only_a_few_backbones_are_kept(hub):
     assert hub.fetched.count(digest(b"a")) == 2
 
 
+def test_what_was_built_in_is_always_at_hand(hub):
+    """It has no digest by which it could be fetched."""
+    built_in, lenses = Lensed(), [b"a", b"b", b"c", b"d", b"e"]
+    built_in.backbone = ""
+    line = Agent(Place("site-1", "line-1"), built_in, hub, SimulatedClock())
+    hub.bundles = {digest(lens): lens for lens in lenses}
+    hub.streams = [[lensed(k + 2, lens) for k, lens in enumerate(lenses)] + [model(9)]]
+    line._follow_once()
+    assert (line.predictor.version, line.predictor.vertical) == (9, built_in)
+
+
 def test_why_the_hub_takes_nothing_is_said_while_it_does_not(line, hub):
     """In its words; nothing once it does."""
     hub.fails = [(AccessError("send a token that I know"), None)]

@@ -39,13 +39,14 @@ class Finding:
 
 
 def judge(
-    champion: Floats, candidate: Floats, config: GateConfig, parts: Parts | None = None, *, slow: bool = False
-) -> Finding:
+    champion: Floats, candidate: Floats, config: GateConfig, parts: Parts | None = None, *, slow: bool = False,
+    what: str = "error",
+) -> Finding:  # fmt: skip
     """Compare losses (n,) in [0, 1] of the same n examples, oldest first; NaN where a head gives no number.
 
     A candidate with a NaN is refused; the champion's count as all wrong. `slow`: of a slower tier, which has to show
     that it is no worse (too little evidence, or a mean that is worse without proof: "hold"), where a verdict is taken
-    until it does harm. ValueError if the losses are not paired.
+    until it does harm. `what` the losses are, in words. ValueError if they are not paired.
     """
     if champion.shape != candidate.shape:
         raise ValueError(f"losses of the same examples are paired; got {champion.shape} and {candidate.shape}")
@@ -59,13 +60,13 @@ def judge(
     mean = float(differences.mean())
     e_value = e_value_worse(differences, config.tolerance)
     slices = _slices(differences, config, parts or NO_PARTS)
-    seen = f"on the last {count} verified examples its error is {abs(mean):.3f} {_than(mean)} the champion's"
+    seen = f"on the last {count} verified examples its {what} is {abs(mean):.3f} {_than(mean)} the champion's"
     if e_value >= 1 / config.alpha:
         reason = f"it would make the recent past worse: {seen} (e-value {e_value:.3g})"
         return Finding("refuse", reason, count, mean, e_value, slices)
     worst = slices[0] if slices else None
     if worst is not None and worst.e_value >= len(slices) / config.alpha:
-        reason = f"it would make {_called(worst.name)} worse: {_said(worst)}"
+        reason = f"it would make {_called(worst.name)} worse: {_said(worst, what)}"
         return Finding("refuse", reason, count, mean, e_value, slices[:_TOLD_MAX])
     if slow and mean > 0:
         reason = f"it is not shown to be better: {seen} (e-value {e_value:.3g}); more verified pieces may show it"
@@ -99,10 +100,10 @@ def _slices(differences: Floats, config: GateConfig, parts: Parts) -> tuple[Slic
     return tuple(sorted(found, key=lambda one: (-one.e_value, -one.difference, one.name)))
 
 
-def _said(part: SliceFinding) -> str:
+def _said(part: SliceFinding, what: str) -> str:
     """A part's finding in words."""
     sense = f"{abs(part.difference):.3f} {_than(part.difference)} the champion's"
-    return f"its error there is {sense} on {part.count} pieces (e-value {part.e_value:.3g})"
+    return f"its {what} there is {sense} on {part.count} pieces (e-value {part.e_value:.3g})"
 
 
 def _called(name: str) -> str:

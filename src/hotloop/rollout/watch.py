@@ -74,13 +74,13 @@ class Watch:
         """Whether the present is proven better, at the same level."""
         return _mixed(self._better) >= -math.log(self.alpha)
 
-    def words(self) -> str:
-        """What was found, in a sentence."""
+    def words(self, what: str = "error") -> str:
+        """What was found, in a sentence; `what` the losses are."""
         mean = self._sum / max(self.count, 1)
         sense = "above" if mean > 0 else "below"
         evidence = math.exp(min(self._peak, _LOG_MAX))
         return (
-            f"on {self.count} verified pieces its error is {abs(mean):.4f} {sense} that of the state before "
+            f"on {self.count} verified pieces its {what} is {abs(mean):.4f} {sense} that of the state before "
             f"(e-value {evidence:.3g}, alarm at {1 / self.alpha:.3g})"
         )
 

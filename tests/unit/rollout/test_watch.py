@@ -46,6 +46,7 @@ def test_it_says_what_it_found():
     assert f"on {at} verified pieces its error is" in watch.words()
     assert "above that of the state before" in watch.words()
     assert "alarm at 20" in watch.words()
+    assert f"on {at} verified pieces its cost is" in watch.words("cost")
     assert not watch.better
 
 

@@ -77,7 +77,7 @@ def _trip(task: Warehouse, candidate: Head, example: Example) -> tuple[float, fl
     if not prediction.outputs or set(values) != set(range(len(prediction.outputs))):
         return None
     logged = legs_of(prediction.outputs)
-    tours, x = task.tours(prediction.proposals, candidate)
+    tours, x = task.chosen(prediction.proposals, candidate)
     chance = tours.count(logged) / len(tours)
     took = task.times(x, candidate)
     own = float(np.mean([_sum(tour, took) for tour in tours]))

@@ -20,10 +20,13 @@ import numpy as np
 from msgspec import Meta
 
 from hotloop.config import LoopConfig, Section, own_table
-from hotloop.errors import InputError, ModelError
-from hotloop.types import Example, Floats, Head, Outcome, Output, Payload, Proposals, Rows
+from hotloop.errors import ConfigError, InputError, ModelError
+from hotloop.types import Example, Floats, Head, Outcome, Output, Payload, Proposals, Rows, digest
+from hotloop.verticals.warehouse.classic import CLASSIC
+from hotloop.verticals.warehouse.cost import Costs
 from hotloop.verticals.warehouse.exact import options, solve, walked
 from hotloop.verticals.warehouse.layout import Layout, LayoutConfig, Leg, Place
+from hotloop.verticals.warehouse.routing import Routing, routing_of, steered
 
 FACTORS: Final = {"fast": 0.6, "as planned": 1.0, "slower": 2.0, "slow": 4.0, "blocked": 12.0}
 _GROUND: Final = frozenset({"fast", "as planned"})
@@ -34,6 +37,7 @@ _MILLI = 1e-3  # draws are kept in thousandths, so that they never outweigh a cl
 _FACTOR_MIN, _FACTOR_MAX = 0.3, 20.0
 _PICKS_MAX = 64
 _DAY_S = 86_400.0
+_OF_POLICIES: Final = ("routing", "considerate")  # settings that what is learned does not depend on
 _SHARED = 4  # features of every stretch: a constant, robots in it, time of day (sine, cosine)
 
 
@@ -41,6 +45,8 @@ class WarehouseConfig(Section, frozen=True):
     """`[warehouse]`: routes of robots."""
 
     layout: LayoutConfig = LayoutConfig()
+    routing: Routing = Routing()  # how tours are chosen to begin with
+    considerate: bool = False  # a refresh fits what robots cost each other
     draws: Annotated[int, Meta(ge=1, le=64)] = 8  # samples of what the times may be
     spread: Annotated[float, Meta(gt=0)] = 0.3  # of a passage's factor, and of what one does not know of a stretch
 
@@ -55,13 +61,18 @@ class Request(msgspec.Struct, frozen=True):
 
 def vertical(config: LoopConfig) -> Warehouse:
     """Entry point: the vertical for `config`. ConfigError if `[warehouse]` cannot be."""
-    return Warehouse(own_table(config, "warehouse", WarehouseConfig), config.learn.seed)
+    settings = own_table(config, "warehouse", WarehouseConfig)
+    try:
+        return Warehouse(settings, config.learn.seed)
+    except ModelError as error:
+        raise ConfigError(f"[warehouse.routing] {error}") from error
 
 
 class Warehouse:
-    """Tours through one block, exact on learned times."""
+    """Tours through one block, exact on learned times. Its backbone is its policy (`routing.py`)."""
 
-    def __init__(self, config: WarehouseConfig, seed: int) -> None:
+    def __init__(self, config: WarehouseConfig, seed: int, bundle: bytes = b"") -> None:
+        """`bundle`: a policy in place of the one in the settings. ModelError if it is none, or of another layout."""
         self.layout = Layout(config.layout)
         self._config, self._seed = config, seed
         self._planned = self.layout.planned_s
@@ -72,8 +83,13 @@ class Warehouse:
         self._fixed = np.concatenate((np.eye(count), aisles), axis=1)
         self.columns = self._fixed.shape[1] + _SHARED
         self.labels = (*FACTORS, *(f"draw {k + 1}" for k in range(config.draws)))
-        self.backbone = ""
-        self.recipe = f"warehouse {msgspec.json.encode(config).decode()}, seed {seed}"
+        self.routing = routing_of(bundle, self.layout) if bundle else config.routing
+        self.routing.check(self.layout)
+        built_in = not bundle and config.routing == Routing()
+        self.backbone = "" if built_in else digest(self.bundle())
+        made_of = {key: value for key, value in msgspec.to_builtins(config).items() if key not in _OF_POLICIES}
+        self.recipe = f"warehouse {msgspec.json.encode(made_of).decode()}, seed {seed}"
+        self._costs = Costs(self)
 
     def start(self) -> Head:
         """Everything as planned; what each draw thinks beyond that is noise."""
@@ -109,7 +125,7 @@ class Warehouse:
         """The tour, leg by leg: the class that its stretch is thought to be in, with its share as the score; region:
         stretch, share of it, expected s, and the tour's propensity.
         """
-        tours, x = self.tours(proposals, head)
+        tours, x = self.chosen(proposals, head)
         chosen = int.from_bytes(hashlib.blake2b(proposals.data, digest_size=8).digest()) % len(tours)
         return self._told(tours[chosen], x, head, tours.count(tours[chosen]) / len(tours))
 
@@ -121,6 +137,32 @@ class Warehouse:
         _, plans = solve(options(self.layout, [picks], times))
         found = (walked(self.layout, picks, plan, times[k]) for k, plan in enumerate(plans))
         return [[(stretch, round(share, 6)) for stretch, share in legs] for legs in found], x
+
+    def chosen(self, proposals: Proposals, head: Head) -> tuple[list[list[Leg]], Floats]:
+        """As `tours`, by the policy that is this vertical's backbone."""
+        if self.routing.router == "exact":
+            return self.tours(proposals, steered(head, self.routing, self.layout, _CENTRES, _MILLI))
+        picks, x = self._read(proposals)
+        legs = CLASSIC[self.routing.router](self.layout, picks, self._planned)
+        return [[(stretch, round(share, 6)) for stretch, share in legs]], x
+
+    def bundle(self) -> bytes:
+        """The policy."""
+        return self.routing.bundle()
+
+    def revived(self, bundle: bytes) -> Warehouse:
+        """The same warehouse by another policy. ModelError."""
+        if not bundle:
+            raise ModelError("a policy of no bytes is none")
+        return Warehouse(self._config, self._seed, bundle)
+
+    def trainer(self) -> tuple[str, ...]:
+        """See `refresh`."""
+        return ("hotloop.verticals.warehouse.refresh",)
+
+    def costs(self, examples: Sequence[Example], heads: Sequence[Head], expects: Head) -> Floats:
+        """What trips would have taken under heads, by this policy (see `cost`)."""
+        return self._costs.of(examples, heads, expects)
 
     def propensity(self, outputs: Sequence[Output]) -> float:
         """With what chance this tour was chosen."""
@@ -219,6 +261,37 @@ class Warehouse:
         shared[:] = (1.0, 0.0, np.sin(turn), np.cos(turn))
         shared[:, 1] = robots
         return np.concatenate((self._fixed, shared), axis=1)
+
+    def state_of(self, proposals: Proposals) -> tuple[Floats, float]:
+        """Robots by stretch, and the time as a share of the day. ModelError."""
+        self._read(proposals)
+        row = proposals.array()[0]
+        return row[2 + 2 * _PICKS_MAX :], float(row[1])
+
+    def thought(self, robots: Floats, days: Floats, head: Head) -> Floats:
+        """What each stretch is thought to take with these robots (n, stretches) at these times (n,): the same, s."""
+        return self._planned * self._mean(self._scores(robots, days, head.weights[:, : len(FACTORS)]))
+
+    def sampled(self, robots: Floats, days: Floats, head: Head) -> Floats:
+        """What it takes by each sample of a head, as the policy uses it: (n, stretches, samples), s."""
+        weights = steered(head, self.routing, self.layout, _CENTRES, _MILLI).weights[:, len(FACTORS) :]
+        scores = self._scores(robots, days, weights) / _MILLI
+        times: Floats = self._planned[:, None] * scores.clip(_FACTOR_MIN, _FACTOR_MAX)
+        return times
+
+    def tabled(self, proposals: Proposals, factors: Floats) -> list[list[Leg]]:
+        """The shortest tour on each table of factors (stretches, tables)."""
+        weights = np.zeros((self.columns, len(FACTORS) + factors.shape[1]))
+        weights[: self.layout.stretches, len(FACTORS) :] = _MILLI * factors
+        return self.tours(proposals, Head((), weights, ()))[0]
+
+    def _scores(self, robots: Floats, days: Floats, weights: Floats) -> Floats:
+        """As `_features(...) @ weights` of n floors at once: (n, stretches, k)."""
+        fixed, (one, robot, sine, cosine) = weights[:-_SHARED], weights[-_SHARED:]
+        turn = 2 * np.pi * days[:, None, None]
+        scores: Floats = (self._fixed @ fixed + one)[None] + robots[:, :, None] * robot
+        scores += np.sin(turn) * sine + np.cos(turn) * cosine
+        return scores
 
     def _noise(self, name: str, count: int) -> Floats:
         """Standard normal (count, draws), the same whenever the same passage is learned again."""
