@@ -29,7 +29,7 @@ from hotloop.verticals.warehouse.congestion import congestion, moments_of
 from hotloop.verticals.warehouse.floor import Decided, Decision, Floor, Trip, random_orders
 from hotloop.verticals.warehouse.layout import Layout, LayoutConfig
 from hotloop.verticals.warehouse.peers import Fixed, disturbed, run, seconds_a_line, uneven
-from hotloop.verticals.warehouse.routing import Routing
+from hotloop.verticals.warehouse.policy import Routing
 from hotloop.verticals.warehouse.task import Request, Warehouse, vertical
 
 CAPACITY = 20

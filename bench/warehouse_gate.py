@@ -28,7 +28,7 @@ from hotloop.verticals.warehouse.cost import RANGE
 from hotloop.verticals.warehouse.floor import Floor, random_orders
 from hotloop.verticals.warehouse.layout import Layout, LayoutConfig
 from hotloop.verticals.warehouse.peers import disturbed, uneven
-from hotloop.verticals.warehouse.routing import Routing
+from hotloop.verticals.warehouse.policy import Routing
 from hotloop.verticals.warehouse.task import FACTORS, Request, Warehouse, vertical
 
 CLASSES, WINDOW, LOOKS = len(FACTORS), 200, (40, 60, 80, 100)

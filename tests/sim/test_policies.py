@@ -45,7 +45,7 @@ from hotloop.types import (
     Staged,
     digest,
 )
-from hotloop.verticals.warehouse.routing import Routing
+from hotloop.verticals.warehouse.policy import Routing
 from hotloop.verticals.warehouse.task import FACTORS, vertical
 
 AISLES, PICKS = 6, 5

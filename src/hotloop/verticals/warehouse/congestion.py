@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from hotloop.errors import ModelError
 from hotloop.types import Example, Floats, Head
-from hotloop.verticals.warehouse.routing import DEAR_MAX, place_of
+from hotloop.verticals.warehouse.policy import DEAR_MAX, place_of
 
 if TYPE_CHECKING:
     from hotloop.verticals.warehouse.task import Warehouse

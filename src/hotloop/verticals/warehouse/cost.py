@@ -29,7 +29,7 @@ import numpy as np
 from hotloop.errors import ModelError
 from hotloop.types import Example, Feedback, Floats, Head
 from hotloop.verticals.warehouse.layout import Leg
-from hotloop.verticals.warehouse.routing import place_of
+from hotloop.verticals.warehouse.policy import place_of
 
 if TYPE_CHECKING:
     from hotloop.verticals.warehouse.task import Warehouse

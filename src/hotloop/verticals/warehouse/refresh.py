@@ -23,7 +23,7 @@ from hotloop.job import Job, Progress, blob_path, finish, read_job, say
 from hotloop.learn import Reflex
 from hotloop.types import Change, Example, Head, Payload, Proposals, Rederivation, digest
 from hotloop.verticals.warehouse.congestion import congestion, moments_of
-from hotloop.verticals.warehouse.routing import Router, Routing
+from hotloop.verticals.warehouse.policy import Router, Routing
 from hotloop.verticals.warehouse.task import Warehouse, WarehouseConfig, vertical
 
 GAIN_LEAST: Final = 0.005  # of cost, that another router has to be better by

@@ -26,7 +26,7 @@ from hotloop.verticals.warehouse.classic import CLASSIC
 from hotloop.verticals.warehouse.cost import Costs
 from hotloop.verticals.warehouse.exact import options, solve, walked
 from hotloop.verticals.warehouse.layout import Layout, LayoutConfig, Leg, Place
-from hotloop.verticals.warehouse.routing import Routing, routing_of, steered
+from hotloop.verticals.warehouse.policy import Routing, routing_of, steered
 
 FACTORS: Final = {"fast": 0.6, "as planned": 1.0, "slower": 2.0, "slow": 4.0, "blocked": 12.0}
 _GROUND: Final = frozenset({"fast", "as planned"})

@@ -11,7 +11,7 @@ import pytest
 from hotloop.config import LoopConfig
 from hotloop.types import Claim, Example, Payload, Proposals
 from hotloop.verticals.warehouse.congestion import HALF_LIFE_S, LEAST, Moment, congestion, moments_of, values
-from hotloop.verticals.warehouse.routing import DEAR_MAX, place_of
+from hotloop.verticals.warehouse.policy import DEAR_MAX, place_of
 from hotloop.verticals.warehouse.task import vertical
 
 from .test_task import TABLE, trip

@@ -13,7 +13,7 @@ from hotloop.rollout import Watch
 from hotloop.types import Claim, Example, Feedback, Head, Proposals
 from hotloop.verticals.warehouse import cost as module
 from hotloop.verticals.warehouse.cost import RANGE, TABLES, WEIGHT_MAX
-from hotloop.verticals.warehouse.routing import Routing
+from hotloop.verticals.warehouse.policy import Routing
 from hotloop.verticals.warehouse.task import FACTORS, vertical
 
 from .test_task import TABLE, payload, taught, trip

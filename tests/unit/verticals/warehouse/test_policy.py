@@ -10,7 +10,7 @@ from hotloop.errors import ConfigError, ModelError
 from hotloop.types import digest
 from hotloop.verticals.warehouse.classic import CLASSIC
 from hotloop.verticals.warehouse.layout import Layout, LayoutConfig
-from hotloop.verticals.warehouse.routing import DEAR_MAX, Routing, place_of, routing_of, steered
+from hotloop.verticals.warehouse.policy import DEAR_MAX, Routing, place_of, routing_of, steered
 from hotloop.verticals.warehouse.task import FACTORS, vertical
 
 from .test_task import TABLE, payload, taught
