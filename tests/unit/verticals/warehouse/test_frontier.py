@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from hotloop.verticals.warehouse.frontier import (
-    BEGUN, CALLED, DONE, INSIDE, THROUGH, TWICE, across, beyond, frontier, inside, within,
+    BEGUN,
+    CALLED,
+    DONE,
+    INSIDE,
+    THROUGH,
+    TWICE,
+    across,
+    beyond,
+    frontier,
+    inside,
+    within,
 )  # fmt: skip
 
 EMPTY = ((0, 0), (0, 0))
