@@ -2,9 +2,9 @@
 
 Who moves where is priority inheritance with backtracking (PIBT: Okumura, Machida, Defago & Tamura 2022): in the order
 of how long they have been on their way, each takes the free neighbour that is nearest to its stop, and whoever stands
-there has to move on first. So nobody swaps, nobody shares a cell, and where every cell has a way round nobody stands for
-ever; in a blind alley two may. Distances are all that a policy says (`Guide`): those of nominal steps, or of learned
-times. Agents are held up as the League of Robot Runners has it; they do not turn, and a move takes one step.
+there has to move on first. So nobody swaps, nobody shares a cell, and where every cell has a way round nobody
+stands for ever; in a blind alley two may. Distances are all that a policy says (`Guide`): those of nominal steps, or of
+learned times. Agents are held up as the League of Robot Runners has it; they do not turn, and a move takes one step.
 """
 
 from __future__ import annotations
