@@ -29,6 +29,7 @@ WITH_DATA = (
     ("deeppcb", "bench.deeppcb_refresh"),
     ("deeppcb", "bench.deeppcb_full"),
     ("magnetic-tile", "bench.magnetic_tile_refresh"),
+    ("warehouse/lorr-start-kit", "bench.lorr"),
 )
 WITH_BOTH = ("bench.runtimes", "bench.gate", "bench.poison", "bench.review_order")
 

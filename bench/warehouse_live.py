@@ -1,10 +1,10 @@
 """Trip end to changed policy live, and the time of a decision, through the whole of hotloop on one core.
 
-    python -m bench.warehouse_live [--seconds 60] [--orders-per-s 17.4] [--aisles 10 20 40] [--out out/bench]
+    python -m bench.warehouse_live [--seconds 60] [--orders-per-s 17.4] [--aisles 10 20 40] [--blocks 1 2 3 4 6] [--out out/bench]
 
 A loop with its real log, lake and registry in this process. Requests come as they would at so many orders a second (seven orders and
 twenty lines a batch), and the measured times of each trip come back later. Live: from the call that brings the times to the
-release that has learned them. Then the same decision for 20 picks by number of aisles.
+release that has learned them. Then the same decision for 20 picks by number of aisles, and with ten aisles by number of blocks.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from hotloop.verticals.warehouse.task import vertical
 ORDERS_A_BATCH, LINES = 7.0, 20
 
 
-def request(rng: np.random.Generator, aisles: int, at: float) -> Payload:
+def request(rng: np.random.Generator, aisles: int, at: float, blocks: int = 1) -> Payload:
     """Twenty places."""
-    picks = [[int(rng.integers(aisles)), round(float(rng.uniform(0, 30)), 1)] for _ in range(LINES)]
+    picks = [[int(rng.integers(aisles)), round(float(rng.uniform(0, 30 * blocks)), 1)] for _ in range(LINES)]
     return Payload(json.dumps({"picks": picks, "at": at}).encode(), "application/json")
 
 
@@ -74,17 +74,17 @@ def live(seconds: float, per_s: float) -> dict[str, float]:
             "busy": float(np.sum(decisions) / seconds)}  # fmt: skip
 
 
-def by_aisles(aisles: int) -> dict[str, float]:
+def decided(aisles: int, blocks: int = 1) -> dict[str, float]:
     """A decision for 20 picks without the store, and what it weighs."""
     rng = np.random.default_rng(0)
-    task = vertical(LoopConfig(vertical="warehouse", tables={"warehouse": {"layout": {"aisles": aisles}}}))
+    task = vertical(LoopConfig(vertical="warehouse", tables={"warehouse": {"layout": {"aisles": aisles, "blocks": blocks}}}))
     head, took = task.start(), []
     for number in range(60):
-        payload = request(rng, aisles, number)
+        payload = request(rng, aisles, number, blocks)
         at = time.perf_counter()
         task.answer(task.propose(payload), head)
         took.append(time.perf_counter() - at)
-    return {"aisles": aisles, "p50_ms": 1e3 * float(np.median(took)), "p99_ms": 1e3 * float(np.quantile(took, 0.99)), "columns": task.columns}
+    return {"aisles": aisles, "blocks": blocks, "p50_ms": 1e3 * float(np.median(took)), "p99_ms": 1e3 * float(np.quantile(took, 0.99)), "columns": task.columns}
 
 
 def main() -> None:
@@ -93,9 +93,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--orders-per-s", type=float, default=17.4)
     parser.add_argument("--aisles", type=int, nargs="+", default=[10, 20, 40])
+    parser.add_argument("--blocks", type=int, nargs="+", default=[1, 2, 3, 4, 6])
     parser.add_argument("--out", type=Path, default=Path("out/bench"))
     given = parser.parse_args()
-    found = {"live": live(given.seconds, given.orders_per_s), "aisles": [by_aisles(one) for one in given.aisles]}
+    found = {"live": live(given.seconds, given.orders_per_s), "aisles": [decided(one) for one in given.aisles],
+             "blocks": [decided(10, one) for one in given.blocks]}  # fmt: skip
     print(json.dumps(found, indent=1))
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "warehouse_live.json").write_text(json.dumps(found, indent=1))

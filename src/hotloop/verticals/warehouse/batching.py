@@ -1,7 +1,7 @@
 """Which orders one robot picks together: as they came, or those that lie together.
 
 Seed and additions (de Koster et al. 1999): the order that has waited longest begins a batch; then, while there is room,
-the one that adds the least time a line to the exact tour. All candidates are tried in one pass of the programme.
+the one that adds the least time a line to the tour. All candidates are tried in one pass of the exact programme.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hotloop.types import Floats
-from hotloop.verticals.warehouse.exact import options, solve
 from hotloop.verticals.warehouse.layout import Layout, Place
+from hotloop.verticals.warehouse.routing import durations
 
 _CANDIDATES_MAX = 40  # of the orders that wait, those that came first: bounds the time of a decision
 
@@ -47,7 +47,7 @@ def lying_together(layout: Layout, waiting: Sequence[Order], capacity: int, time
             return batch
         picks = [place for order in batch for place in order.picks]
         tried = [[*picks, *order.picks] for order in rest]
-        took, _ = solve(options(layout, tried, [times]), plans=False)
+        took = durations(layout, tried, times)
         best = int((took / [len(one) for one in tried]).argmin())
         batch.append(rest.pop(best))
         room -= len(batch[-1].picks)

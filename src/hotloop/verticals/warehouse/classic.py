@@ -73,14 +73,14 @@ def largest_gap(layout: Layout, picks: Sequence[Place], times: Floats) -> list[L
     legs = [*layout.across(0, layout.config.depot, first), *layout.along(first, 0.0, ends)]
     here = first
     for aisle in middle:
-        if back_m[aisle] < ends:
+        if by_aisle[aisle][-1] >= back_m[aisle]:
             legs += layout.across(far, here, aisle)
             legs += [*layout.along(aisle, ends, back_m[aisle]), *layout.along(aisle, back_m[aisle], ends)]
             here = aisle
     legs += [*layout.across(far, here, last), *layout.along(last, ends, 0.0)]
     here = last
     for aisle in reversed(middle):
-        if front_m[aisle] > 0.0:
+        if by_aisle[aisle][0] <= front_m[aisle]:
             legs += layout.across(0, here, aisle)
             legs += [*layout.along(aisle, 0.0, front_m[aisle]), *layout.along(aisle, front_m[aisle], 0.0)]
             here = aisle

@@ -1,7 +1,7 @@
 """The floor as a Gymnasium environment, for those who bring a policy of their own (extra `hotloop[gym]`).
 
 An action is what the policy thinks of each stretch: a factor on its planned time. Orders that lie together by it are
-batched, and the robot that is free goes the exact tour on it. The reward is minus the seconds, a line, of the trips
+batched, and the robot that is free goes the shortest tour on it. The reward is minus the seconds, a line, of the trips
 that have ended since; an episode is so many orders. https://gymnasium.farama.org/api/env/
 """
 
@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotloop.verticals.warehouse.batching import lying_together
-from hotloop.verticals.warehouse.exact import options, solve, walked
 from hotloop.verticals.warehouse.floor import Decided, Decision, Floor, Trip, Truth, random_orders
 from hotloop.verticals.warehouse.layout import Layout, LayoutConfig
+from hotloop.verticals.warehouse.routing import tours
 
 FACTOR_MIN, FACTOR_MAX = 0.3, 20.0
 
@@ -67,8 +67,7 @@ class WarehouseEnv(gymnasium.Env[dict[str, NDArray[np.float32]], NDArray[np.floa
         times = self.layout.planned_s * np.asarray(action, np.float64).clip(FACTOR_MIN, FACTOR_MAX)
         batch = lying_together(self.layout, self._asked.waiting, self._capacity, times)
         picks = [place for order in batch for place in order.picks]
-        _, (plan,) = solve(options(self.layout, [picks], [times]))
-        legs = walked(self.layout, picks, plan, times)
+        (legs,) = tours(self.layout, picks, [times])
         try:
             trips = self._go_on(self._play.send((batch, legs, "")))
         except StopIteration:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
 from hotloop.verticals.warehouse.batching import Order, first_come, lying_together
 from hotloop.verticals.warehouse.classic import CLASSIC
-from hotloop.verticals.warehouse.exact import options, solve, walked
+from hotloop.verticals.warehouse.cross_aisles import BY_BLOCKS
 from hotloop.verticals.warehouse.floor import Change, Decided, Decision, Floor, Trip, Truth
 from hotloop.verticals.warehouse.layout import Layout
+from hotloop.verticals.warehouse.routing import tours
+
+_CLASSIC: Final = CLASSIC | BY_BLOCKS
 
 
 class Policy(Protocol):
@@ -49,9 +52,9 @@ class Fixed:
             batch = lying_together(layout, waiting, self.capacity, times)
         picks = [place for order in batch for place in order.picks]
         if self.router != "exact":
-            return batch, CLASSIC[self.router](layout, picks, times), ""
-        _, (plan,) = solve(options(layout, [picks], [times]))
-        return batch, walked(layout, picks, plan, times), ""
+            return batch, _CLASSIC[self.router](layout, picks, times), ""
+        (legs,) = tours(layout, picks, [times])
+        return batch, legs, ""
 
     def ended(self, trip: Trip) -> None:
         """Nothing is learned."""

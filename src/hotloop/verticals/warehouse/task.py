@@ -5,8 +5,8 @@ its planned time times a factor, whose distribution over five classes is learned
 is 0.6 of "as planned" and 0.4 of "slower", so that the mean factor is kept and the report can say which stretches were
 rightly called slow. Beside the classes the head holds some draws of the factor: regressions on targets and priors with
 noise (randomised least squares: Osband, Van Roy & Wen 2016), each a sample of what the factors may be. A tour is the
-exact one on one of them, picked by the digest of the request: Thompson sampling, whose propensity is the share of draws
-that lead to the same tour.
+shortest one (`routing`) on one of them, picked by the digest of the request: Thompson sampling, whose propensity is the
+share of draws that lead to the same tour.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from msgspec import Meta
 from hotloop.config import LoopConfig, Section, own_table
 from hotloop.errors import ConfigError, InputError, ModelError
 from hotloop.types import Example, Floats, Head, Outcome, Output, Payload, Proposals, Rows, digest
+from hotloop.verticals.warehouse import routing
 from hotloop.verticals.warehouse.classic import CLASSIC
 from hotloop.verticals.warehouse.cost import Costs
-from hotloop.verticals.warehouse.exact import options, solve, walked
 from hotloop.verticals.warehouse.layout import Layout, LayoutConfig, Leg, Place
 from hotloop.verticals.warehouse.policy import Routing, routing_of, steered
 
@@ -52,11 +52,14 @@ class WarehouseConfig(Section, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What is asked: places (aisle from 0, metres from the front), the time (s since 1970), robots by stretch."""
+    """What is asked: places (aisle from 0, metres from the front), the time (s since 1970), robots by stretch; where
+    the tour begins (None: at the depot, where it ends).
+    """
 
     picks: list[tuple[int, float]]
     at: float = 0.0
     busy: dict[int, int] = {}
+    start: tuple[int, float] | None = None
 
 
 def vertical(config: LoopConfig) -> Warehouse:
@@ -69,13 +72,14 @@ def vertical(config: LoopConfig) -> Warehouse:
 
 
 class Warehouse:
-    """Tours through one block, exact on learned times. Its backbone is its policy (`routing.py`)."""
+    """Tours on learned times; exact up to four blocks. Its backbone is its policy (`policy.py`)."""
 
     def __init__(self, config: WarehouseConfig, seed: int, bundle: bytes = b"") -> None:
         """`bundle`: a policy in place of the one in the settings. ModelError if it is none, or of another layout."""
         self.layout = Layout(config.layout)
         self._config, self._seed = config, seed
         self._planned = self.layout.planned_s
+        routing.prepare(self.layout)
         count = self.layout.stretches
         aisles = np.zeros((count, config.layout.aisles))
         inside = np.arange(config.layout.aisles * self.layout.parts)
@@ -118,7 +122,8 @@ class Warehouse:
             busy[stretch] = robots
         places = np.zeros((_PICKS_MAX, 2))
         places[: len(asked.picks)] = [self.layout.check(place) for place in asked.picks]
-        row = np.concatenate(([len(asked.picks), (asked.at % _DAY_S) / _DAY_S], places.ravel(), busy))
+        start = [] if asked.start is None else self.layout.check(asked.start)
+        row = np.concatenate(([len(asked.picks), (asked.at % _DAY_S) / _DAY_S], places.ravel(), busy, start))
         return Proposals(1, len(row), row.astype("<f4").tobytes(), kind="f4")
 
     def answer(self, proposals: Proposals, head: Head) -> tuple[Output, ...]:
@@ -133,14 +138,14 @@ class Warehouse:
         """The tour that each draw leads to, and the features of every stretch."""
         picks, x = self._read(proposals)
         factors = (x @ head.weights[:, len(FACTORS) :] / _MILLI).clip(_FACTOR_MIN, _FACTOR_MAX)
-        times = list(self._planned * factors.T)
-        _, plans = solve(options(self.layout, [picks], times))
-        found = (walked(self.layout, picks, plan, times[k]) for k, plan in enumerate(plans))
+        found = routing.tours(self.layout, picks, list(self._planned * factors.T), self._start(proposals))
         return [[(stretch, round(share, 6)) for stretch, share in legs] for legs in found], x
 
     def chosen(self, proposals: Proposals, head: Head) -> tuple[list[list[Leg]], Floats]:
-        """As `tours`, by the policy that is this vertical's backbone."""
-        if self.routing.router == "exact":
+        """As `tours`, by the policy that is this vertical's backbone. Classic routes begin at the depot: from elsewhere
+        the tour is the shortest one, whatever the policy.
+        """
+        if self.routing.router == "exact" or self._start(proposals) is not None:
             return self.tours(proposals, steered(head, self.routing, self.layout, _CENTRES, _MILLI))
         picks, x = self._read(proposals)
         legs = CLASSIC[self.routing.router](self.layout, picks, self._planned)
@@ -244,16 +249,25 @@ class Warehouse:
     def _read(self, proposals: Proposals) -> tuple[list[Place], Floats]:
         """The picks, and the features of every stretch (stretches, columns). ModelError if it is no such request."""
         row = proposals.array()
-        if row.shape != (1, 2 + 2 * _PICKS_MAX + self.layout.stretches):
-            raise ModelError(f"a request here is 1 x {2 + 2 * _PICKS_MAX + self.layout.stretches}, not {row.shape}")
+        width = 2 + 2 * _PICKS_MAX + self.layout.stretches
+        if row.shape not in ((1, width), (1, width + 2)):
+            raise ModelError(f"a request here is 1 x {width}, or two more with where it begins, not {row.shape}")
         count = int(row[0, 0])
         places = row[0, 2 : 2 + 2 * _PICKS_MAX].reshape(_PICKS_MAX, 2)[:count]
-        try:
-            longest = self.layout.length_m  # float32 may round a place at the very end beyond it
-            picks = [self.layout.check((int(aisle), min(float(metres), longest))) for aisle, metres in places]
+        picks = [self._place(aisle, metres) for aisle, metres in places]
+        return picks, self._features(row[0, 2 + 2 * _PICKS_MAX : width], float(row[0, 1]))
+
+    def _start(self, proposals: Proposals) -> Place | None:
+        """Where the tour begins (None: at the depot), of a request that `_read` has read."""
+        row = proposals.array()[0]
+        return self._place(*row[-2:]) if len(row) > 2 + 2 * _PICKS_MAX + self.layout.stretches else None
+
+    def _place(self, aisle: float, metres: float) -> Place:
+        """A place as a row has it. ModelError if there is none."""
+        try:  # float32 may round a place at the very end beyond it
+            return self.layout.check((int(aisle), min(float(metres), self.layout.length_m)))
         except InputError as error:
             raise ModelError(str(error)) from error
-        return picks, self._features(row[0, 2 + 2 * _PICKS_MAX :], float(row[0, 1]))
 
     def _features(self, robots: Floats, day: float) -> Floats:
         shared = np.empty((self.layout.stretches, _SHARED))
@@ -266,7 +280,8 @@ class Warehouse:
         """Robots by stretch, and the time as a share of the day. ModelError."""
         self._read(proposals)
         row = proposals.array()[0]
-        return row[2 + 2 * _PICKS_MAX :], float(row[1])
+        begun = 2 + 2 * _PICKS_MAX
+        return row[begun : begun + self.layout.stretches], float(row[1])
 
     def thought(self, robots: Floats, days: Floats, head: Head) -> Floats:
         """What each stretch is thought to take with these robots (n, stretches) at these times (n,): the same, s."""

@@ -2,48 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 
 from hotloop.verticals.warehouse.classic import CLASSIC, time_of
-from hotloop.verticals.warehouse.exact import FRONT, NOTHING, options, solve, walked
+from hotloop.verticals.warehouse.cross_aisles import BY_BLOCKS
+from hotloop.verticals.warehouse.exact import options, prepared, solve, walked
+from hotloop.verticals.warehouse.frontier import NOTHING, within
 from hotloop.verticals.warehouse.layout import Layout, LayoutConfig
 
-from .conftest import drawn
-
-
-def shortest(layout, picks, times):
-    """By brute force: all distances (Floyd & Warshall), all orders."""
-    aisles = layout.config.aisles
-    depths = layout.depths(times)
-    across = times[aisles * layout.parts :].reshape(2, aisles - 1)
-    places = [(layout.config.depot, 0.0), *picks]
-    count = 2 * aisles + len(places)
-    far = np.full((count, count), np.inf)
-    np.fill_diagonal(far, 0.0)
-
-    def joined(one, other, took):
-        far[one, other] = far[other, one] = min(far[one, other], took)
-
-    for aisle in range(aisles):
-        joined(2 * aisle, 2 * aisle + 1, depths[aisle, -1])
-        if aisle < aisles - 1:
-            joined(2 * aisle, 2 * aisle + 2, across[0, aisle])
-            joined(2 * aisle + 1, 2 * aisle + 3, across[1, aisle])
-    for k, (aisle, metres) in enumerate(places):
-        at = layout.depth(depths, aisle, metres)
-        joined(2 * aisles + k, 2 * aisle, at)
-        joined(2 * aisles + k, 2 * aisle + 1, depths[aisle, -1] - at)
-        for j, (other, there) in enumerate(places):
-            if other == aisle:
-                joined(2 * aisles + k, 2 * aisles + j, abs(at - layout.depth(depths, aisle, there)))
-    for k in range(count):
-        far = np.minimum(far, far[:, k : k + 1] + far[k : k + 1])
-    between = far[2 * aisles :, 2 * aisles :]
-    rest = range(1, len(places))
-    return min(sum(between[a, b] for a, b in itertools.pairwise((0, *o, 0))) for o in itertools.permutations(rest))
+from .conftest import drawn, drawn_layout, reached, shortest
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -62,32 +30,6 @@ def test_no_order_of_visits_is_shorter(seed):
     assert time_of(legs, times) == pytest.approx(found)
     for name, router in CLASSIC.items():
         assert time_of(router(layout, picks, times), times) >= found - 1e-9, name
-
-
-def reached(layout, legs):
-    """Walk legs from the depot and back (a leg does not say its direction: all places where one may be are followed);
-    what was passed, by aisle and metres.
-    """
-    inside, here, passed = layout.config.aisles * layout.parts, {(layout.config.depot, 0.0)}, set()
-    for stretch, share in legs:
-        after = set()
-        for aisle, metres in here:
-            if stretch >= inside:
-                number, first = divmod(stretch - inside, layout.config.aisles - 1)
-                if aisle in (first, first + 1) and abs(metres - number * layout.length_m) < 1e-6:
-                    after.add((2 * first + 1 - aisle, metres))
-                continue
-            if stretch // layout.parts != aisle:
-                continue
-            low = stretch % layout.parts * layout.part_m
-            for end in (metres + share * layout.part_m, metres - share * layout.part_m):
-                if all(low - 1e-6 <= at <= low + layout.part_m + 1e-6 for at in (metres, end)):
-                    after.add((aisle, round(end, 6)))
-                    passed.add((aisle, min(metres, end), max(metres, end)))
-        assert after, f"nobody can go {layout.name(stretch)} from {here}"
-        here = after
-    assert (layout.config.depot, 0.0) in here
-    return passed
 
 
 @pytest.mark.parametrize("router", ["exact", *CLASSIC])
@@ -139,6 +81,74 @@ def test_nothing_to_pick_is_nothing_to_do(layout):
     """The depot alone."""
     (took,), (plan,) = solve(options(layout, [[]], [layout.planned_s]))
     assert took == 0.0
-    assert plan.aisles[0] == FRONT
-    assert set(plan.aisles[1:]) == {NOTHING}
+    assert {done for aisle in plan.aisles for done in aisle} == {NOTHING}
     assert walked(layout, [], plan, layout.planned_s) == []
+
+
+@pytest.mark.parametrize("begins", ["at the depot", "elsewhere"])
+@pytest.mark.parametrize("seed", range(50))
+def test_no_order_of_visits_is_shorter_in_several_blocks(seed, begins):
+    """One to three blocks, any depot at the front, picks and beginnings at cross-aisles too, sub-aisles without any."""
+    rng = np.random.default_rng((seed, 8))
+    layout = drawn_layout(rng, 3)
+    times = layout.planned_s * rng.uniform(0.3, 5.0, layout.stretches)
+    picks, start = drawn(rng, layout, 5, 0.3), None if begins == "at the depot" else drawn(rng, layout, 1, 0.3)[0]
+    (found,), (plan,) = solve(options(layout, [picks], [times], start))
+    assert found == pytest.approx(shortest(layout, picks, times, start))
+    legs = walked(layout, picks, plan, times)
+    assert time_of(legs, times) == pytest.approx(found)
+    seen = reached(layout, legs, start)
+    for aisle, metres in picks:
+        assert any(a == aisle and low - 0.01 <= metres <= high + 0.01 for a, low, high in seen), (aisle, metres)
+
+
+@pytest.mark.parametrize("blocks", [2, 3, 4])
+def test_with_several_blocks_no_classic_route_is_shorter(blocks):
+    """On twenty picks in ten aisles, where no brute force comes; and the cross-aisles between blocks do help."""
+    rng = np.random.default_rng(blocks)
+    layout = Layout(LayoutConfig(blocks=blocks))
+    ends = Layout(LayoutConfig(blocks=1, block_m=layout.length_m, parts=layout.parts))
+    times = layout.planned_s * rng.uniform(0.5, 3.0, layout.stretches)
+    crosses = times[layout.config.aisles * layout.parts :].reshape(blocks + 1, -1)
+    as_one = np.concatenate((times[: layout.config.aisles * layout.parts], crosses[0], crosses[-1]))
+    picks = drawn(rng, layout, 20)
+    (found,), _ = solve(options(layout, [picks], [times]))
+    for name, router in (CLASSIC | BY_BLOCKS).items():
+        assert time_of(router(layout, picks, times), times) >= found - 1e-9, name
+    assert found < solve(options(ends, [picks], [as_one]))[0][0]
+
+
+def test_in_several_blocks_many_at_once_are_each_as_alone(rng):
+    """Tables of times, sets of picks, and both with tours that begin elsewhere."""
+    layout = Layout(LayoutConfig(aisles=4, blocks=3))
+    tables = [layout.planned_s * rng.uniform(0.5, 4.0, layout.stretches) for _ in range(5)]
+    sets = [drawn(rng, layout, 8) for _ in range(5)]
+    for start in (None, (2, 41.0)):
+        by_table, plans = solve(options(layout, [sets[0]], tables, start))
+        by_set, _ = solve(options(layout, sets, [tables[0]], start), plans=False)
+        by_both, _ = solve(options(layout, sets, tables, start), plans=False)
+        for k in range(5):
+            (alone,), (plan,) = solve(options(layout, [sets[0]], [tables[k]], start))
+            assert by_table[k] == pytest.approx(alone)
+            assert time_of(walked(layout, sets[0], plans[k], tables[k]), tables[k]) == pytest.approx(alone)
+            assert plan.start == start
+            assert by_set[k] == pytest.approx(solve(options(layout, [sets[k]], [tables[0]], start))[0][0])
+            assert by_both[k] == pytest.approx(solve(options(layout, [sets[k]], [tables[k]], start))[0][0])
+
+
+def test_a_tour_that_begins_at_the_depot_is_closed(layout):
+    """To say so, or not, is the same; to begin at the other end of the way home is half of it."""
+    picks, times = [(3, 12.0)], layout.planned_s
+    said, unsaid = options(layout, [picks], [times], (0, 0.0)), options(layout, [picks], [times])
+    assert said.start is None
+    assert solve(said)[0] == solve(unsaid)[0]
+    assert solve(options(layout, [picks], [times], (3, 12.0)))[0] == pytest.approx(solve(unsaid)[0] / 2)
+
+
+def test_steps_are_listed_before_they_are_needed():
+    """After `prepared` a decision of twenty picks lists none."""
+    layout = Layout(LayoutConfig(blocks=3))
+    prepared(3)
+    before = within.cache_info().misses
+    solve(options(layout, [drawn(np.random.default_rng(1), layout, 20)], [layout.planned_s]))
+    assert within.cache_info().misses == before

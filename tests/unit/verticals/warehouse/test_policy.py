@@ -7,7 +7,7 @@ import pytest
 
 from hotloop.config import LoopConfig
 from hotloop.errors import ConfigError, ModelError
-from hotloop.types import digest
+from hotloop.types import Payload, digest
 from hotloop.verticals.warehouse.classic import CLASSIC
 from hotloop.verticals.warehouse.layout import Layout, LayoutConfig
 from hotloop.verticals.warehouse.policy import DEAR_MAX, Routing, place_of, routing_of, steered
@@ -133,3 +133,14 @@ def test_a_policy_is_small():
     assert len(Routing(congestion=(0.1234,) * 211).bundle()) < 2000
     layout = Layout(LayoutConfig(aisles=200, blocks=10))
     assert len(routing_of(Routing(congestion=(1.2345,) * 211).bundle(), layout).congestion) == 211
+
+
+def test_a_classic_policy_answers_from_elsewhere_with_the_shortest_tour():
+    """Classic routes begin at the depot; the floor's state of such a request is read as of any other."""
+    task, exact = made(router="s-shape"), made()
+    asked = b'{"picks": [[1, 4.0], [3, 12.0]], "busy": {"2": 3}, "start": [2, 7.5]}'
+    proposals = task.propose(Payload(asked))
+    assert task.chosen(proposals, task.start())[0] == exact.tours(proposals, exact.start())[0]
+    robots, _ = task.state_of(proposals)
+    assert robots.shape == (task.layout.stretches,)
+    assert (robots[2], robots.sum()) == (3.0, 3.0)

@@ -12,8 +12,8 @@ from hotloop.config import LoopConfig
 from hotloop.errors import InputError
 from hotloop.job import Job, JobExample, blob_path, told, write_job
 from hotloop.types import Payload, Proposals, Rederivation, digest
-from hotloop.verticals.warehouse.refresh import GAIN_LEAST, chosen, main, mean_cost
 from hotloop.verticals.warehouse.policy import Routing
+from hotloop.verticals.warehouse.refresh import GAIN_LEAST, chosen, main, mean_cost
 from hotloop.verticals.warehouse.task import vertical
 
 from .test_task import TABLE, trip

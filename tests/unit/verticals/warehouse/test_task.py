@@ -18,6 +18,8 @@ from hotloop.types import Change, Claim, Example, Feedback, Observation, Outcome
 from hotloop.verticals.warehouse.exact import options, solve
 from hotloop.verticals.warehouse.task import FACTORS, classes_of, vertical
 
+from .conftest import reached
+
 TABLE = {"layout": {"aisles": 6}, "draws": 6}
 
 
@@ -231,3 +233,26 @@ def test_a_tour_is_as_short_as_can_be_on_what_it_believes(task):
         times = task.layout.planned_s * factors[:, k]
         took = sum(times[stretch] * share for stretch, share in tour)
         assert took == pytest.approx(solve(options(task.layout, [picks], [times]))[0][0], rel=1e-4)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 5])
+def test_a_tour_may_begin_where_the_robot_is(blocks):
+    """With `start` it leads from there to the depot, past all picks; without, it is another request."""
+    table = {"layout": {"aisles": 6, "blocks": blocks}, "draws": 2}
+    task = vertical(LoopConfig(vertical="warehouse", tables={"warehouse": table}))
+    picks, start = [(1, 10.0), (4, 25.0)], (5, 12.5)
+    asked = {"picks": picks, "start": start}
+    proposals = task.propose(Payload(json.dumps(asked).encode()))
+    tours, _ = task.tours(proposals, task.start())
+    for legs in tours:
+        seen = reached(task.layout, legs, start)
+        assert all(any(a == b and low <= m <= high for a, low, high in seen) for b, m in picks)
+    assert task.propose(payload(*picks)).data != proposals.data
+    assert task.answer(proposals, task.start())
+
+
+@pytest.mark.parametrize("start", [[6, 1.0], [0, 30.5], [-1, 3.0], [0]])
+def test_a_tour_may_not_begin_outside(task, start):
+    """What is not in the warehouse is named."""
+    with pytest.raises(InputError, match=r"place|request"):
+        task.propose(Payload(json.dumps({"picks": [[0, 1.0]], "start": start}).encode()))
