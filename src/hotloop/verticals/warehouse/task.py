@@ -24,6 +24,7 @@ from hotloop.errors import InputError, ModelError
 from hotloop.types import Example, Floats, Head, Outcome, Output, Payload, Proposals, Rows
 from hotloop.verticals.warehouse.exact import options, solve, walked
 from hotloop.verticals.warehouse.layout import Layout, LayoutConfig, Leg, Place
+from hotloop.verticals.warehouse.robots.settings import RobotsConfig
 
 FACTORS: Final = {"fast": 0.6, "as planned": 1.0, "slower": 2.0, "slow": 4.0, "blocked": 12.0}
 _GROUND: Final = frozenset({"fast", "as planned"})
@@ -43,6 +44,7 @@ class WarehouseConfig(Section, frozen=True):
     layout: LayoutConfig = LayoutConfig()
     draws: Annotated[int, Meta(ge=1, le=64)] = 8  # samples of what the times may be
     spread: Annotated[float, Meta(gt=0)] = 0.3  # of a passage's factor, and of what one does not know of a stretch
+    robots: RobotsConfig = RobotsConfig()  # `hotloop robots`
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -73,7 +75,8 @@ class Warehouse:
         self.columns = self._fixed.shape[1] + _SHARED
         self.labels = (*FACTORS, *(f"draw {k + 1}" for k in range(config.draws)))
         self.backbone = ""
-        self.recipe = f"warehouse {msgspec.json.encode(config).decode()}, seed {seed}"
+        learned = {key: value for key, value in msgspec.to_builtins(config).items() if key != "robots"}
+        self.recipe = f"warehouse {msgspec.json.encode(learned).decode()}, seed {seed}"
 
     def start(self) -> Head:
         """Everything as planned; what each draw thinks beyond that is noise."""

@@ -18,9 +18,10 @@ from hotloop.testing.vda5050_fleet import SimulatedFleet
 from hotloop.testing.vda5050_robot import SimulatedRobot
 from hotloop.verticals.warehouse.exact import options, solve, walked
 from hotloop.verticals.warehouse.layout import Layout, LayoutConfig
-from hotloop.verticals.warehouse.robots.control import Control, RobotsConfig
+from hotloop.verticals.warehouse.robots.control import Control
 from hotloop.verticals.warehouse.robots.messages import Robot, State, Topics, decode
 from hotloop.verticals.warehouse.robots.mqtt import RobotFleet
+from hotloop.verticals.warehouse.robots.settings import RobotsConfig
 
 LAYOUT = Layout(LayoutConfig(aisles=4, parts=3))
 START_S = 1_790_000_000.0

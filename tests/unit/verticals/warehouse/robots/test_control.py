@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hotloop.errors import ConfigError, InputError
 from hotloop.types import Claim
 from hotloop.verticals.warehouse.layout import Layout, LayoutConfig
-from hotloop.verticals.warehouse.robots.control import Control, RobotsConfig, named
+from hotloop.verticals.warehouse.robots.control import Control, named
 from hotloop.verticals.warehouse.robots.messages import BYTES_MAX, Action, Robot
+from hotloop.verticals.warehouse.robots.settings import RobotsConfig
 
 R0 = Robot("sim", "r0")
 STATE = "uagv/v2/sim/r0/state"

@@ -16,7 +16,7 @@ from hotloop.adapters.mqtt import Said
 from hotloop.config import MqttConfig
 from hotloop.errors import ConfigError, DiskFullError, InputError
 from hotloop.testing.vda5050_robot import SimulatedRobot
-from hotloop.verticals.warehouse.robots.control import RobotsConfig
+from hotloop.verticals.warehouse.robots.settings import RobotsConfig
 from hotloop.verticals.warehouse.robots.messages import Action, Robot
 from hotloop.verticals.warehouse.robots.mqtt import RobotFleet
 

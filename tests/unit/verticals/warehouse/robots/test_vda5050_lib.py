@@ -11,7 +11,7 @@ import pytest
 from hotloop.config import MqttConfig
 from hotloop.errors import NotFoundError
 from hotloop.testing.vda5050_lib.peer import NodeRobots
-from hotloop.verticals.warehouse.robots.control import RobotsConfig
+from hotloop.verticals.warehouse.robots.settings import RobotsConfig
 from hotloop.verticals.warehouse.robots.messages import Action, Robot
 from hotloop.verticals.warehouse.robots.mqtt import RobotFleet
 
