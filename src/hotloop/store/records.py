@@ -26,7 +26,7 @@ class DiskRecords:
     """The file. May be used from several threads."""
 
     def __init__(self, path: Path | str, vfs: str = "") -> None:
-        """StoreBusyError if another process has it, NewerFormatError, CorruptError. `vfs` can be given for simulation."""
+        """StoreBusyError if another process has it, NewerFormatError, CorruptError. `vfs`: for simulation."""
         self._path = str(path)
         self._put = threading.Lock()
         self._writing = threading.Lock()
@@ -34,14 +34,15 @@ class DiskRecords:
         try:
             self._connection = opened(self._path, _SCHEMA, FORMAT, vfs)
         except (apsw.CorruptError, apsw.NotADBError) as error:
-            raise CorruptError(f"{self._path} is damaged ({error}): move it away, and what it held is begun anew") from error
+            words = f"{self._path} is damaged ({error}): move it away, and what it held is begun anew"
+            raise CorruptError(words) from error
 
     def read(self) -> dict[str, bytes]:
         """All that is durable, by name. StoreError."""
         with self._writing:
             try:
                 rows = self._connection.execute("SELECT name, data FROM record ORDER BY name")
-                return {str(name): bytes(data) for name, data in rows}  # type: ignore[arg-type]  # as the table has it
+                return {str(name): bytes(data) for name, data in rows}
             except apsw.Error as error:
                 raise in_our_words(error, self._path) from error
 
@@ -51,7 +52,7 @@ class DiskRecords:
             self._pending |= changes
 
     def commit(self) -> None:
-        """Returns when all that was put before is durable. DiskFullError, StoreError: it is kept for the next commit."""
+        """Return when all that was put before is durable. DiskFullError, StoreError: it is kept for the next commit."""
         with self._writing:
             with self._put:
                 taken, self._pending = self._pending, {}

@@ -181,8 +181,8 @@ class Control:
         self._order(mobile, mobile.tour, now)
 
     def cancel(self, robot: Robot, now: float) -> str:
-        """Take a robot's tour from it; the action that says so ("": the robot never heard of the tour, or is not there:
-        it is told when it is). InputError if it has none.
+        """Take a robot's tour from it; the action that says so ("": the robot never heard of the tour, or is not there
+        and is told when it is). InputError if it has none.
         """
         mobile = self._mobile(robot)
         if mobile.tour is None:
@@ -307,7 +307,7 @@ class Control:
         if tour.cancels is None and (state.nodeStates or tour.reached == tour.route.end):
             tour.failed |= works & failed
             tour.done |= works & failed
-        tour.done |= works & (ended - failed)  # a robot that is told to stop says of all that it was to do that it failed
+        tour.done |= works & (ended - failed)  # a robot that is told to stop says that all it was still to do failed
         idle = not (state.nodeStates or state.edgeStates or _works(state, tour) - ended)
         if idle and (status := _over(tour)):
             self._end(mobile, tour, status, now)
@@ -494,6 +494,7 @@ def _answered(mobile: Mobile, state: State) -> None:
         acted = mobile.acts.get(one.actionId)
         if acted is not None and not acted.over:
             acted.status = one.actionStatus
-            about = [error for error in state.errors if any(r.referenceValue == one.actionId for r in error.errorReferences)]
+            name = one.actionId
+            about = [e for e in state.errors if any(r.referenceValue == name for r in e.errorReferences)]
             said = [one.resultDescription, *(f"{error.errorType} {error.errorDescription}".strip() for error in about)]
             acted.words = "; ".join(words for words in said if words)[:1000]

@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from hotloop.errors import CorruptError, InputError, KeyConflictError, NotFoundError, OverloadError
+from hotloop.errors import CorruptError, InputError, KeyConflictError, NotFoundError, OverloadError, StoreError
 from hotloop.store.records import Changes
 from hotloop.types import UNREADABLE
 from hotloop.verticals.warehouse.batching import Order
@@ -120,8 +120,8 @@ class Desk:
 
     def ended(self, tour: Tour) -> Changes:
         """A tour is over: what it picked is picked, what it could not is failed, the rest waits again."""
-        found, changes = [one for one in self._touring.values() if one.tour == tour.prediction], dict[str, bytes | None]()
-        for kept in found:
+        changes: dict[str, bytes | None] = {}
+        for kept in [one for one in self._touring.values() if one.tour == tour.prediction]:
             del self._touring[kept.name]
             picked = {pick for pick, node in kept.nodes.items() if _is_picked(tour, node)}
             failed = {pick for pick, node in kept.nodes.items() if pick_id(tour.prediction, node) in tour.failed}
@@ -130,12 +130,13 @@ class Desk:
         return changes
 
     def begin(self, records: Mapping[str, bytes], tours: Collection[str]) -> Changes:
-        """Know again what was kept. Orders on a tour that nobody knows (its robot is no more of the fleet) wait again.
-        CorruptError.
+        """Know again what was kept. Orders on a tour that nobody knows (its robot is of the fleet no more) wait again.
+        CorruptError; StoreError if an order is of another warehouse.
         """
         kept = sorted((_read(name, records[name]) for name in records if name.startswith(_RECORD)), key=_number)
         self._number = max((one.number for one in kept), default=0)
         changes: dict[str, bytes | None] = {}
+        self._check_places(one for one in kept if one.left)
         for one in kept:
             if one.tour and one.tour not in tours:
                 changes |= self._settled(one, set(), set())
@@ -150,12 +151,22 @@ class Desk:
         one = self._find(name)
         if one is None:
             raise NotFoundError(f"there is no order {name[:80]!r} here, or it was over long ago")
-        return OrderShown(one.name, one.status, one.picks, tuple(sorted(one.picked)), tuple(sorted(one.failed)), one.tour)
+        picked, failed = tuple(sorted(one.picked)), tuple(sorted(one.failed))
+        return OrderShown(one.name, one.status, one.picks, picked, failed, one.tour)
 
     def counts(self) -> dict[str, int]:
         """How many orders wait, are on a tour, were picked or failed since this process began."""
         numbers = {"waiting": len(self._waiting), "on tour": len(self._touring)}
         return {**numbers, "picked": self.picked, "failed": self.failed}
+
+    def _check_places(self, orders: Iterable[Kept]) -> None:
+        for one in orders:
+            try:
+                for place in one.picks:
+                    self._layout.check(place)
+            except InputError as error:
+                words = f"[warehouse.layout] was changed while order {one.name} waited: {error}. Put it back until"
+                raise StoreError(f"{words} it is picked, or give another folder (--state)") from error
 
     def _find(self, name: str) -> Kept | None:
         return self._waiting.get(name) or self._touring.get(name) or self._over.get(name)
@@ -218,4 +229,5 @@ def _read(name: str, data: bytes) -> Kept:
     try:
         return msgspec.msgpack.decode(data, type=Kept)
     except UNREADABLE as error:
-        raise CorruptError(f"the record {name} of the robots is damaged ({error}): give another folder (--state)") from error
+        words = f"the record {name} of the robots is damaged ({error}): give another folder (--state)"
+        raise CorruptError(words) from error

@@ -8,8 +8,9 @@ States are asked for with quality of service 1, in a session that the broker kee
 what they teach was handed on: a robot that sends them so loses none to a broken connection, nor to a broker that keeps
 its sessions over a restart. One thread hears, decides and speaks; nobody waits for the network.
 
-With records, a fleet outlives its process: what follows from what came is durable before it is acknowledged, and before
-anything is said to a robot. After kill -9 the broker sends again what was not acknowledged, and what was said meanwhile.
+With records, a fleet outlives its process: what follows from what came is durable before that is acknowledged, and
+before anything is said to a robot. After kill -9 the broker sends again what was not acknowledged, and what was said
+meanwhile.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -37,6 +38,7 @@ from hotloop.verticals.warehouse.robots.passages import disturbed
 from hotloop.verticals.warehouse.robots.route import Route, place_of
 from hotloop.verticals.warehouse.robots.settings import RobotsConfig
 
+T = TypeVar("T")
 _SESSION_S: Final = 24 * 3600
 _INBOX_MAX: Final = 5000  # messages that wait; what a robot sends without being acknowledged goes first
 _TURN_S: Final = 0.2  # something may be due so often
@@ -139,13 +141,13 @@ class RobotFleet:
             self._control.give(robot, prediction, legs, time.time(), work)
             self._more.notify_all()
 
-    def send(self, robot: Robot, prediction: str, way: Route, also: Changes | None = None) -> None:
-        """A tour along any route, for a robot that has none; `also`: what is to be kept with it. A tour without `also`
-        teaches nothing: no prediction is behind it. InputError.
+    def send(self, robot: Robot, prediction: str, way: Route, also: Callable[[], Changes] | None = None) -> None:
+        """A tour along any route, for a robot that has none; `also` changes what is kept beside the fleet, in the same
+        step. A tour without it teaches nothing: no prediction is behind it. InputError: nothing was changed.
         """
         with self._more:
             self._control.send(robot, prediction, way, time.time(), lesson=also is not None)
-            self._note(also or {})
+            self._note({} if also is None else also())
             self._more.notify_all()
 
     def cancel(self, robot: Robot) -> str:
@@ -156,13 +158,14 @@ class RobotFleet:
             return found
 
     def act(self, robot: Robot, action: str | Action) -> str:
-        """An instant action, with or without parameters: `startPause`, `stateRequest`. Its id. InputError; ServiceError
-        if the robot or the broker is away: what is to be done at once is not done later.
+        """An instant action, with or without parameters: `startPause`. Its id. InputError; ServiceError if the robot or
+        the broker is away: what is to be done at once is not done later.
         """
         with self._more:
             mobile = self._control.mobiles.get(robot)
             if mobile is not None and not self._connection.connected:
-                raise ServiceError(f"{robot} cannot be told anything now: {self._connection.trouble or 'no broker yet'}")
+                why = self._connection.trouble or "the broker has not answered yet"
+                raise ServiceError(f"{robot} cannot be told anything now: {why}")
             if mobile is not None and not mobile.present:
                 raise ServiceError(f"{robot} cannot be told anything now: it is {mobile.connection}")
             found = self._control.act(robot, action, time.time())
@@ -191,19 +194,32 @@ class RobotFleet:
                     free.append((mobile.robot, place))
             return Floor(tuple(sorted(free)), dict(busy))
 
+    def has_tour(self, robot: Robot) -> bool:
+        """Whether a robot is on a tour. InputError if it is not known."""
+        with self._more:
+            if robot not in self._control.mobiles:
+                raise InputError(f"there is no robot {robot} here")
+            return self._control.mobiles[robot].tour is not None
+
     def tours(self) -> set[str]:
         """The predictions whose tours robots have."""
         with self._more:
             return {one.tour.prediction for one in self._control.mobiles.values() if one.tour is not None}
 
-    def together(self, change: Callable[[], Changes]) -> None:
-        """Change what is kept beside the fleet, between two of its steps. It is durable when this returns. StoreError."""
+    def beside(self, look: Callable[[], T]) -> T:
+        """Look at what is kept beside the fleet, between two of its steps."""
         with self._more:
-            changes = change()
+            return look()
+
+    def change(self, change: Callable[[], tuple[T, Changes]]) -> T:
+        """Change what is kept beside the fleet, between two of its steps. Durable when this returns. StoreError."""
+        with self._more:
+            found, changes = change()
             if self._records is not None:
                 self._records.put(changes)
         if self._records is not None:
             self._records.commit()
+        return found
 
     def idle(self) -> list[Robot]:
         """Robots that are there and have no tour."""
@@ -355,7 +371,7 @@ class RobotFleet:
             self._dropped["feedback: the loop does not take it"] += 1
 
     def _taught_one(self, feedback: Feedback) -> None:
-        """It need not be kept any more. (Killed right now, it is said once more: the same word of the same reviewer.)"""
+        """It need not be kept any more. Killed right now, it is said again: the same word of the same reviewer."""
         self._noted.discard(feedback.prediction)
         if self._records is not None:
             self._records.put({f"{_FEEDBACK}{feedback.prediction}": None})
@@ -392,4 +408,5 @@ def _feedback(name: str, data: bytes) -> Feedback:
     try:
         return msgspec.msgpack.decode(data, type=Feedback)
     except UNREADABLE as error:
-        raise CorruptError(f"the record {name} of the robots is damaged ({error}): give another folder (--state)") from error
+        words = f"the record {name} of the robots is damaged ({error}): give another folder (--state)"
+        raise CorruptError(words) from error

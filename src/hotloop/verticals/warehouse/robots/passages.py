@@ -170,7 +170,8 @@ class Track:
         gaps = set(kept.gaps)
         numbers = range(kept.low, kept.newest[0] + 1) if kept.newest is not None else ()
         track._seen = OrderedDict((number, _Seen("", -1, 0.0, waits=False)) for number in numbers if number not in gaps)
-        track._seen |= {number: _Seen(*said) for number, *said in kept.beside}
+        for number, order, reached, at, waits in kept.beside:
+            track._seen[number] = _Seen(order, reached, at, waits)
         for name, one in kept.courses.items():
             track._courses[name] = Course(
                 (), dict(one.actions), dict(one.reached), dict(one.left), set(one.told), set(one.spoiled), one.since

@@ -1,8 +1,8 @@
 """What master control must know again after its process was killed, as records; and a control made of them. Pure.
 
-    robot/MANUFACTURER/SERIAL                  its connection, our counts, and of what it said: which numbers, and what
-                                               may still tell the time of a leg
-    tour/MANUFACTURER/SERIAL/PREDICTION        each tour that is under way, waits for late states, or may still be heard of
+    robot/MANUFACTURER/SERIAL              its connection, our counts, and of what it said: which numbers, and what may
+                                           still tell the time of a leg
+    tour/MANUFACTURER/SERIAL/PREDICTION    each tour that is under way, waits for late states, or may still be heard of
 
 Where a robot is, and what it has, is not kept: it says so itself, and is asked.
 """
@@ -93,8 +93,8 @@ def _kept_tour(control: Control, mobile: Mobile, tour: Tour) -> KeptTour:
     route, waits = tour.route, control.ended.get(tour.order)
     orders = tuple((name, first) for name, (other, first) in mobile.orders.items() if other is tour)
     return KeptTour(
-        tour.prediction, tour.lesson, route.legs, route.places, route.outputs, dict(route.work), tour.status, tour.order,
-        tour.update, tour.first, tour.base, tour.reached, tour.accepted, tour.known,
+        tour.prediction, tour.lesson, route.legs, route.places, route.outputs, dict(route.work), tour.status,
+        tour.order, tour.update, tour.first, tour.base, tour.reached, tour.accepted, tour.known,
         None if tour.cancels is None else tuple(sorted(tour.cancels)), tuple(sorted(tour.done)),
         tuple(sorted(tour.failed)), tour.why, tour.since, tour.said_at, tour.tries, tour.seconds, orders,
         tour is mobile.tour, None if waits is None else waits[2],
@@ -127,7 +127,7 @@ def layout_record(layout: Layout) -> bytes:
 def _check_layout(layout: Layout, kept: bytes) -> None:
     if kept != layout_record(layout):
         raise StoreError(
-            "[warehouse.layout] was changed while robots were on their tours, and their places mean something else now: "
+            "[warehouse.layout] was changed while robots were on tours, whose places mean something else now: "
             f"put it back ({kept.decode(errors='replace')}) until they have ended, or give another folder (--state)"
         )
 
@@ -161,4 +161,5 @@ def _read(name: str, data: bytes, kind: type[_Kept]) -> _Kept:
     try:
         return msgspec.msgpack.decode(data, type=kind)
     except UNREADABLE as error:
-        raise CorruptError(f"the record {name} of the robots is damaged ({error}): give another folder (--state)") from error
+        words = f"the record {name} of the robots is damaged ({error}): give another folder (--state)"
+        raise CorruptError(words) from error
