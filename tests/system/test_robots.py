@@ -60,7 +60,7 @@ class Hall:
         rng = np.random.default_rng(1)
         pace = lambda edge, now: round(edge["length"] / 1.5 * float(rng.uniform(0.8, 2.0)) + 0.5, 3)
         self.robots = [SimulatedRobot("sim", f"r{number}", pace) for number in range(robots)]
-        self.fleet = SimulatedFleet(self.robots, MqttConfig(url=broker.url), speed).start()
+        self.fleet = SimulatedFleet(self.robots, MqttConfig(url=broker.url), speed)
 
     def on(self):
         command = [sys.executable, "-m", "hotloop", "robots", "loop.toml", "--hub", self.hub.url, "--line", "floor"]
@@ -105,7 +105,7 @@ class Hall:
         found, after = [], 0
         while True:
             page = self.ask.get("/v1/log", params={"after": after}).json()
-            found += [one["event"]["body"] for one in page["records"]]
+            found += [one["body"] for one in page["records"]]
             if page["end"]:
                 return [one for one in found if one["type"] == kind]
             after = page["next"]
@@ -143,6 +143,7 @@ def test_killed_again_and_again_nothing_is_lost_or_done_twice(halls):
     """Orders, tours, legs: each once, whenever the process dies."""
     hall, orders = halls(), drawn(24)
     hall.on()
+    hall.fleet.start()
     assert hall.order(*orders[:12]).json() == {"taken": 12, "new": 12}
     for number in range(3):
         hall.until(lambda: sum(len(robot.gone) for robot in hall.robots) > 12 * (number + 1))
@@ -167,7 +168,8 @@ def picked_once(hall, orders):
 
 def whole(hall, state):
     """Each leg that a robot went is in the hub's log, once, with its true time; nothing that was said is missing."""
-    assert sum(robot["missing"] for robot in state["fleet"]["robots"]) == 0
+    fleet = state["fleet"]
+    assert (fleet["states"], sum(robot["missing"] for robot in fleet["robots"])) == (hall.fleet.states, 0)
     assert (state["fleet"]["refused"], state["fleet"]["dropped"], state["dropped"], state["trouble"]) == ({}, {}, {}, [])
     truth = Counter()
     for robot in hall.robots:
