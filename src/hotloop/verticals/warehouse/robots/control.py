@@ -44,6 +44,7 @@ _ORDERS_MAX: Final = 32  # of a robot that are remembered
 _TRIES_PAUSE_S_MAX: Final = 60.0
 _REFUSED_SHOWN: Final = 20
 _OUTBOX_MAX: Final = 10_000
+_ONLINE_MAX: Final = 8  # times that a robot came online that are remembered
 _ACTS_MAX: Final = 32  # instant actions of a robot whose answers are remembered
 
 _ENDED: Final = frozenset({"FINISHED", "FAILED"})
@@ -118,7 +119,7 @@ class Mobile:
     numbers: Counter[str] = field(default_factory=Counter)
     errors: dict[str, float] = field(default_factory=dict)  # what it says is wrong, and since when
     acts: OrderedDict[str, Acted] = field(default_factory=OrderedDict)
-    online: tuple[int, float] | None = None  # number and time of its last ONLINE
+    online: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=_ONLINE_MAX))  # number and time
 
     @property
     def present(self) -> bool:
@@ -126,10 +127,15 @@ class Mobile:
         return self.connection == "ONLINE"
 
     def came_online(self, said: ConnectionSaid, *, kept: bool) -> None:
-        """Its count of connections says whether it lives on or has started anew."""
-        last, self.online = self.online, (said.headerId, said.timestamp.timestamp())
-        if last is not None and last != self.online and said.headerId <= last[0]:
-            self.track.restarted(self.online[1])
+        """Its count of connections says whether it lives on or has started anew. What came before comes again where it
+        was not acknowledged: that says nothing new.
+        """
+        last, now = self.online[-1] if self.online else None, (said.headerId, said.timestamp.timestamp())
+        if now in self.online:
+            return
+        self.online.append(now)
+        if last is not None and said.headerId <= last[0]:
+            self.track.restarted(now[1])
         elif not kept:
             self.track.renewed()
 

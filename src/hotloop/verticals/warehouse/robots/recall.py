@@ -35,7 +35,7 @@ class KeptRobot(msgspec.Struct, frozen=True):
     version: str
     connection: str
     numbers: dict[str, int]
-    online: tuple[int, float] | None
+    online: tuple[tuple[int, float], ...]
     track: KeptTrack
 
 
@@ -73,7 +73,7 @@ def records(control: Control, robot: Robot) -> dict[str, bytes]:
     """All records of a robot."""
     mobile = control.mobiles[robot]
     track = mobile.track.kept()
-    kept = KeptRobot(mobile.version, mobile.connection, dict(mobile.numbers), mobile.online, track)
+    kept = KeptRobot(mobile.version, mobile.connection, dict(mobile.numbers), tuple(mobile.online), track)
     found = {f"{_ROBOT}{robot}": msgspec.msgpack.encode(kept)}
     for tour in _tours(control, mobile, track):
         found[f"{_TOUR}{robot}/{tour.prediction}"] = msgspec.msgpack.encode(_kept_tour(control, mobile, tour))
@@ -133,10 +133,11 @@ def _check_layout(layout: Layout, kept: bytes) -> None:
 
 
 def _mobile(robot: Robot, kept: KeptRobot) -> Mobile:
-    return Mobile(
-        robot, kept.version, kept.connection, track=Track.of(kept.track), numbers=Counter(kept.numbers),
-        online=kept.online,
-    )  # fmt: skip
+    found = Mobile(
+        robot, kept.version, kept.connection, track=Track.of(kept.track), numbers=Counter(kept.numbers)
+    )
+    found.online.extend(kept.online)
+    return found
 
 
 def _put_tour(control: Control, mobile: Mobile, kept: KeptTour) -> None:

@@ -18,6 +18,7 @@ from hotloop.testing.vda5050_fleet import SimulatedFleet
 from hotloop.testing.vda5050_robot import SimulatedRobot
 from hotloop.verticals.warehouse.exact import options, solve, walked
 from hotloop.verticals.warehouse.layout import Layout, LayoutConfig
+from hotloop.verticals.warehouse.robots import recall
 from hotloop.verticals.warehouse.robots.control import Control
 from hotloop.verticals.warehouse.robots.messages import Robot, State, Topics, decode
 from hotloop.verticals.warehouse.robots.mqtt import RobotFleet
@@ -51,7 +52,7 @@ class World:
         self.control = Control(RobotsConfig(**{"names": names, **settings}), LAYOUT)
         self.robots = {Robot("sim", f"r{k}"): SimulatedRobot("sim", f"r{k}", paced(k)) for k in range(robots)}
         self.sent, self.said = [], []
-        self._cut, self._kept = False, {}
+        self._cut, self._kept, self._last = False, {}, []
         for robot in self.robots.values():
             robot.say_connection("ONLINE", self.now)
             robot.beat(self.now)
@@ -67,6 +68,21 @@ class World:
         was, self._cut = self._cut, now
         for name, data in self._kept.items() if was and not now else ():
             self.control.came(Topics().of(name, "connection"), data, self.now, kept=True)
+
+    def kill(self, repeated=3):
+        """The control's process dies, and another knows what was kept; the broker sends the last messages again."""
+        before, records = self.control, {recall.LAYOUT: recall.layout_record(LAYOUT)}
+        for robot in before.mobiles:
+            records |= recall.records(before, robot)
+        self.control = Control(before.config, LAYOUT)
+        recall.restore(self.control, records)
+        for name in ("measured", "feedback", "refusals", "over"):
+            getattr(self.control, name).extend(getattr(before, name))
+        self.control.refused += before.refused
+        for topic, data in [] if self.cut else self._last[-repeated:] if repeated else []:
+            self.control.came(topic, data, self.now)
+        self.control.up(self.now)
+        self.pass_on()
 
     @property
     def robot(self):
@@ -85,6 +101,7 @@ class World:
                         self._kept[name] = data
                     if not self.cut:
                         self.control.came(Topics().of(name, what), data, self.now)
+                        self._last.append((Topics().of(name, what), data))
             while self.control.outbox:
                 topic, data = self.control.outbox.popleft()
                 self.sent.append((topic, json.loads(data)))
