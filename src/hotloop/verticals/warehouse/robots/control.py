@@ -365,19 +365,24 @@ class Control:
     def _ask(self, mobile: Mobile, now: float) -> None:
         """Let a robot say how it is."""
         mobile.asked_at = now
-        del mobile.acts[self._instant(mobile, "stateRequest", now)]  # the state is its answer
+        self._tell(mobile, "stateRequest", now)  # the state is its answer
 
     def _instant(self, mobile: Mobile, what: str | Action, now: float) -> str:
-        """Say it; the action's id."""
+        """Say it, and remember what comes of it; the action's id."""
+        action = self._tell(mobile, what, now)
+        mobile.acts[action.actionId] = Acted(action.actionType, now)
+        while len(mobile.acts) > _ACTS_MAX:
+            mobile.acts.popitem(last=False)
+        return action.actionId
+
+    def _tell(self, mobile: Mobile, what: str | Action, now: float) -> Action:
+        """Say it, under an id of its own."""
         header = self._header(mobile, "instantActions", now)
         given = Action("", what) if isinstance(what, str) else what
         action = structs.replace(given, actionId=f"{given.actionType}-{now:.3f}-{header['headerId']}")
         older = (action,) if mobile.version.startswith("2.0") else ()
         self._say(mobile, "instantActions", InstantActions(**header, actions=(action,), instantActions=older))
-        mobile.acts[action.actionId] = Acted(action.actionType, now)
-        while len(mobile.acts) > _ACTS_MAX:
-            mobile.acts.popitem(last=False)
-        return action.actionId
+        return action
 
     def _header(self, mobile: Mobile, topic: str, now: float) -> dict[str, Any]:
         number = mobile.numbers[topic]

@@ -9,13 +9,13 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
 
 from hotloop.agent import Agent
-from hotloop.errors import ConfigError, HotloopError
+from hotloop.errors import ConfigError, HotloopError, InputError
 from hotloop.store.records import Changes
 from hotloop.types import Output, Payload
 from hotloop.verticals.warehouse.batching import Order, lying_together
@@ -24,7 +24,7 @@ from hotloop.verticals.warehouse.robots.control import Tour
 from hotloop.verticals.warehouse.robots.desk import Desk, picking
 from hotloop.verticals.warehouse.robots.messages import Robot
 from hotloop.verticals.warehouse.robots.mqtt import RobotFleet
-from hotloop.verticals.warehouse.robots.route import Route, home, route, stopping
+from hotloop.verticals.warehouse.robots.route import Route, home, routes, stopping
 from hotloop.verticals.warehouse.robots.settings import RobotsConfig
 from hotloop.verticals.warehouse.task import Request, Warehouse
 
@@ -108,14 +108,12 @@ class Dispatcher:
         picks = [pick for order in batch for pick in order.picks]
         asked = request_of(self.layout, picks, now, busy, place)
         if asked is None:
-            way = route(self.layout, home(self.layout, place), start=place)
-            self._fleet.send(robot, f"{_HOME}:{robot.serial}:{int(now * 1e3)}", way)
+            self._fleet.send(robot, f"{_HOME}:{robot.serial}:{int(now * 1e3)}", home(self.layout, place))
             return
         said = self._agent.sense(Payload(msgspec.json.encode(asked), "application/json"))
-        way, nodes = stopping(route(self.layout, legs_of(said.outputs), start=place), picks)
+        way, nodes = stopped(routes(self.layout, legs_of(said.outputs), place), picks)
         work = picking(said.id, self._config.pick, batch, nodes)
-        way = Route(way.layout, way.legs, way.places, work, way.outputs, way.map)
-        self._fleet.send(robot, said.id, way, lambda: self._desk.sent(said.id, batch, nodes))
+        self._fleet.send(robot, said.id, replace(way, work=work), lambda: self._desk.sent(said.id, batch, nodes))
 
 
 def request_of(
@@ -131,6 +129,17 @@ def request_of(
             return None
         asked["start"] = start
     return msgspec.convert(asked, Request)
+
+
+def stopped(tours: Sequence[Route], picks: Sequence[Place]) -> tuple[Route, list[int]]:
+    """The one of some tours that comes by all picks, with a node for each. InputError if none does."""
+    wrong: InputError | None = None
+    for tour in tours:
+        try:
+            return stopping(tour, picks)
+        except InputError as error:
+            wrong = wrong or error
+    raise wrong or InputError("there is no tour")
 
 
 def legs_of(outputs: Sequence[Output]) -> list[Leg]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hotloop.errors import InputError
 from hotloop.verticals.warehouse.layout import Layout, Leg, Place
@@ -94,24 +94,52 @@ def place_of(layout: Layout, node: str) -> Place | None:
     return (aisle, metres) if aisle < layout.config.aisles and metres <= layout.length_m else None
 
 
-def home(layout: Layout, start: Place) -> list[Leg]:
-    """The legs from a place to the depot: out at the front, and along the front cross-aisle."""
-    aisle, metres = layout.check(start)
-    return [*layout.along(aisle, metres, 0.0), *layout.across(0, aisle, layout.config.depot)]
-
-
 def route(
     layout: Layout, legs: Sequence[Leg], work: Mapping[int, Sequence[Action]] | None = None, start: Place | None = None
 ) -> Route:
     """A tour from `start`, or else the depot. InputError if its legs do not join, or it is too long."""
+    tour = routes(layout, legs, start or (layout.config.depot, 0.0))[0]
+    done = {number: tuple(actions) for number, actions in (work or {}).items() if actions}
+    if any(not 0 <= number <= len(legs) for number in done):
+        raise InputError(f"there is work at node {max(done)}: this tour has nodes 0 to {len(legs)}")
+    return replace(tour, work=done)
+
+
+def routes(layout: Layout, legs: Sequence[Leg], start: Place) -> list[Route]:
+    """The tours from `start` that legs may mean: two where it is in the middle of a stretch, and they join whichever way
+    the robot turns first. InputError if there is none.
+    """
     if not 1 <= len(legs) <= LEGS_MAX:
         raise InputError(f"a tour for a robot has 1 to {LEGS_MAX} legs, this one {len(legs)}")
-    here, way = start or (layout.config.depot, 0.0), -1
-    places, last = [here], -1
+    found, wrong = list[Route](), None
+    for first in (1, -1):
+        try:
+            places = _joined(layout, legs, start, first)
+        except InputError as error:
+            wrong = wrong or error
+            continue
+        if not found or found[0].places != places:
+            found.append(Route(layout, tuple((int(stretch), float(share)) for stretch, share in legs), places))
+    if wrong is not None and not found:
+        raise wrong
+    return found
+
+
+def home(layout: Layout, start: Place) -> Route:
+    """From a place to the depot: out at the front, and along the front cross-aisle. InputError if it is there."""
+    aisle, metres = layout.check(start)
+    legs = [*layout.along(aisle, metres, 0.0), *layout.across(0, aisle, layout.config.depot)]
+    return next(tour for tour in routes(layout, legs, start) if tour.places[-1] == (layout.config.depot, 0.0))
+
+
+def _joined(layout: Layout, legs: Sequence[Leg], start: Place, first: int) -> tuple[Place, ...]:
+    """The places between legs, if the first one goes that way where it can."""
+    here, way, last = start, -first, -1
+    places = [here]
     for number, (stretch, share) in enumerate(legs):
         if not (0 <= stretch < layout.stretches and 0 < share <= 1 + 1e-6):
             raise InputError(f"leg {number}: {share:g} of stretch {stretch}: there are {layout.stretches} stretches")
-        turned = -way if stretch == last else 1
+        turned = -way if stretch == last or number == 0 else 1
         there = _gone(layout, here, stretch, share, turned)
         if there is None:
             where = f"{here[1]:g} m of aisle {here[0] + 1}"
@@ -119,10 +147,7 @@ def route(
         way = 1 if there > here else -1
         here, last = there, stretch
         places.append(here)
-    done = {number: tuple(actions) for number, actions in (work or {}).items() if actions}
-    if any(not 0 <= number <= len(legs) for number in done):
-        raise InputError(f"there is work at node {max(done)}: this tour has nodes 0 to {len(legs)}")
-    return Route(layout, tuple((int(stretch), float(share)) for stretch, share in legs), tuple(places), done)
+    return tuple(places)
 
 
 def stopping(tour: Route, picks: Sequence[Place]) -> tuple[Route, list[int]]:
