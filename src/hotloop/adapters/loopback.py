@@ -16,6 +16,7 @@ import msgspec
 
 from hotloop.errors import PortInUseError
 
+_POLL_S: Final = 0.1  # so often it is looked whether it is to end
 _LINGER_S: Final = 1.0
 _LINGER_BYTES_MAX: Final = 32 << 20
 _DIGITS_MAX: Final = 20
@@ -33,7 +34,8 @@ class LoopbackServer:
             raise PortInUseError(f"port {port} cannot be had ({error}): set another {setting}") from None
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, name="hotloop-local", daemon=True)
+        serve = self._server.serve_forever
+        self._thread = threading.Thread(target=serve, args=(_POLL_S,), name="hotloop-local", daemon=True)
         self._thread.start()
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ class Echo(LoopbackHandler):
             self.answer({"body": body.decode()})
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server():
     found = LoopbackServer(0, Echo, {"word": "hello"}, "[some] port")
     yield found

@@ -135,7 +135,7 @@ class World:
 class Plant:
     """Simulated robots at a broker, the control, and who keeps them busy: each robot gets so many tours."""
 
-    def __init__(self, url, count=3, tours=1, speed=50.0, **settings):
+    def __init__(self, url, count=3, tours=1, speed=50.0, records=None, **settings):
         mqtt = MqttConfig(url=url)
         self.serials = [f"r{number:03d}" for number in range(count)]
         made = [SimulatedRobot("sim", name, paced(number)) for number, name in enumerate(self.serials)]
@@ -143,7 +143,7 @@ class Plant:
         self.fleet = SimulatedFleet(list(self.robots.values()), mqtt, speed)
         names = tuple(f"sim/{name}" for name in self.serials)
         config = RobotsConfig(**{"names": names, "again_s": 0.5, **settings})
-        self.control = RobotFleet(config, mqtt, LAYOUT, self.taught, self.told)
+        self.control = RobotFleet(config, mqtt, LAYOUT, self.taught, self.told, records)
         self.tours, self.given = tours, Counter()
         self.feedback, self.measured, self.latency_s = {}, [], []
         self.changed = threading.Condition()
