@@ -5,6 +5,7 @@ again: no order is lost or picked twice, no leg is lost or measured twice.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -64,8 +65,9 @@ class Hall:
 
     def on(self):
         command = [sys.executable, "-m", "hotloop", "robots", "loop.toml", "--hub", self.hub.url, "--line", "floor"]
+        command += ["--token-file", "token"]
         with (self.folder / "robots.log").open("ab") as log:
-            self.process = subprocess.Popen([*command, "--token-file", "token"], cwd=self.folder, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
         return self.until(lambda: (self.health() or {}).get("fleet", {}).get("connected"))
 
     def off(self, how=signal.SIGTERM):
@@ -111,7 +113,8 @@ class Hall:
             after = page["next"]
 
     def close(self):
-        self.fleet.close()
+        if self.fleet._thread.ident is not None:
+            self.fleet.close()
         if self.process is not None and self.process.poll() is None:
             self.off()
         self.hub.stop()
@@ -139,24 +142,6 @@ def drawn(count, seed=3):
     return [{"order": f"A-{number}", "picks": places()} for number in range(count)]
 
 
-def test_killed_again_and_again_nothing_is_lost_or_done_twice(halls):
-    """Orders, tours, legs: each once, whenever the process dies."""
-    hall, orders = halls(), drawn(24)
-    hall.on()
-    hall.fleet.start()
-    assert hall.order(*orders[:12]).json() == {"taken": 12, "new": 12}
-    for number in range(3):
-        hall.until(lambda: sum(len(robot.gone) for robot in hall.robots) > 12 * (number + 1))
-        hall.off(signal.SIGKILL)
-        time.sleep(0.2)
-        hall.on()
-        assert hall.order(*orders[: 16 + 4 * number]).json()["new"] == 4
-    hall.until(lambda: hall.health()["orders"]["waiting"] + hall.health()["orders"]["on tour"] == 0)
-    state = hall.settled()
-    picked_once(hall, orders)
-    whole(hall, state)
-
-
 def picked_once(hall, orders):
     """Each order is picked; no robot did anything twice."""
     assert {hall.local.get(f"/orders/{one['order']}").json()["status"] for one in orders} == {"picked"}
@@ -170,7 +155,7 @@ def whole(hall, state):
     """Each leg that a robot went is in the hub's log, once, with its true time; nothing that was said is missing."""
     fleet = state["fleet"]
     assert (fleet["states"], sum(robot["missing"] for robot in fleet["robots"])) == (hall.fleet.states, 0)
-    assert (state["fleet"]["refused"], state["fleet"]["dropped"], state["dropped"], state["trouble"]) == ({}, {}, {}, [])
+    assert (fleet["refused"], fleet["dropped"], state["dropped"], state["trouble"]) == ({}, {}, {}, [])
     truth = Counter()
     for robot in hall.robots:
         for order, _, began, ended in robot.gone:
@@ -185,3 +170,76 @@ def whole(hall, state):
         assert all(one == said[-1] for one in said), "said again, it is the same word"
         assert [output for output, _ in said[-1]] == list(range(outputs[order]))
         assert sum(value for _, value in said[-1]) == pytest.approx(truth[order], abs=0.001 * outputs[order] + 0.01)
+
+
+def killed(hall, orders, times):
+    """Orders come while the process dies again and again, each time in the middle of tours; how it is at the end."""
+    hall.on()
+    hall.fleet.start()
+    share = len(orders) // (times + 1)
+    assert hall.order(*orders[:share]).json() == {"taken": share, "new": share}
+    for number in range(1, times + 1):
+        gone = sum(len(robot.gone) for robot in hall.robots)
+        hall.until(lambda: sum(len(robot.gone) for robot in hall.robots) > gone + 12)
+        hall.off(signal.SIGKILL)
+        time.sleep(0.2)
+        hall.on()
+        assert hall.order(*orders[: share * (number + 1)]).json()["new"] == share
+    busy = lambda: (counts := hall.health()["orders"])["waiting"] + counts["on tour"]
+    hall.until(lambda: busy() == 0, limit_s=60.0)
+    return hall.settled()
+
+
+def test_killed_again_and_again_nothing_is_lost_or_done_twice(halls):
+    """Orders, tours, legs: each once, whenever the process dies."""
+    hall, orders = halls(), drawn(24)
+    state = killed(hall, orders, times=3)
+    picked_once(hall, orders)
+    whole(hall, state)
+    shown = {line["line"]: line for line in hall.ask.get("/v1/fleet").json()["lines"]}
+    assert shown["floor"]["report"]["trouble"] == ""
+
+
+@pytest.mark.full
+def test_killed_thirty_times_nothing_is_lost_or_done_twice(halls, capsys):
+    """The same for minutes, with its figures."""
+    hall, orders = halls(robots=6, speed=40.0), drawn(310)
+    state = killed(hall, orders, times=30)
+    picked_once(hall, orders)
+    whole(hall, state)
+    with capsys.disabled():
+        legs = sum(len(robot.gone) for robot in hall.robots)
+        print(f"\n30 x kill -9: {len(orders)} orders picked once, {legs} legs measured once, "
+              f"{state['fleet']['states']} states, 0 lost")
+
+
+def test_without_the_hub_robots_go_on_and_an_operator_has_the_last_word(halls):
+    """The hub is gone: orders are picked on what is known. A robot that was told to stop stands where it is; it goes
+    home, or on its next tour from there, and what it had not picked is picked by another tour.
+    """
+    hall, orders = halls(robots=1, speed=40.0), drawn(3)
+    hall.on()
+    hall.fleet.start()
+    hall.hub.stop()
+    hall.order(*orders)
+    hall.until(lambda: len(hall.robots[0].gone) >= 3)
+    said = hall.local.post("/robots/sim/r0/actions", json={"actionType": "cancelOrder"}).json()
+    assert said["status"] == "FINISHED", said
+    hall.until(lambda: hall.health()["orders"]["picked"] == 3)
+    picked_once(hall, orders)
+    paused = hall.local.post("/robots/sim/r0/actions", json={
+        "actionType": "startPause", "actionParameters": [{"key": "why", "value": "lunch"}],
+    }).json()  # fmt: skip
+    assert (paused["status"], hall.robots[0].paused) == ("FINISHED", True)
+    assert hall.health()["waiting_events"] > 0, "measured times wait for the hub"
+
+
+def test_what_it_needs_is_said(tmp_path):
+    """In one sentence, with exit code 1."""
+    text = SETTINGS.format(port=0, hub=0, broker="")
+    for settings, words in ((text, "set [mqtt] url"), (text.replace('"warehouse"', '"vectors"'), "need a warehouse")):
+        (tmp_path / "loop.toml").write_text(settings)
+        command = [sys.executable, "-m", "hotloop", "robots", "loop.toml", "--hub", "http://127.0.0.1:1", "--line", "f"]
+        own = {**os.environ, "HOTLOOP_TOKEN": "x"}
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=own)
+        assert (done.returncode, words in done.stderr) == (1, True), done.stderr

@@ -67,7 +67,8 @@ def test_a_body_of_another_length_is_refused(server, client, length):
     """Before it is read."""
     port = int(server.url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), 5) as one:
-        one.sendall(f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n".encode("latin-1", "replace"))
+        head = f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+        one.sendall(head.encode("latin-1", "replace"))
         assert b" 413 " in one.recv(100)
     assert client.get("/").status_code == 200
 

@@ -119,7 +119,7 @@ for number in range(100_000):
 
 
 def test_killed_in_the_middle_a_group_is_whole(tmp_path):
-    """kill -9 while it writes: both names have the same number, and none that was acknowledged is lost."""
+    """By kill -9 while it writes: both names have the same number, and none that was acknowledged is lost."""
     path = tmp_path / "records.sqlite"
     process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, env=os.environ)
     said = [process.stdout.readline() for _ in range(50)]

@@ -100,7 +100,7 @@ class RobotFleet:
         self._control = Control(config, layout)
         self._records = records
         self._written: dict[str, dict[str, bytes]] = {}  # the records of each robot, as they were put
-        self._noted: set[str] = set()  # feedback that has a record
+        self._noted: dict[str, bytes] = {}  # the records of feedback that waits for the loop
         self.over: Callable[[Tour], Changes] = lambda _: {}  # what else is to be kept when a tour has ended
         who = Identity(
             f"robots:{mqtt.topic}", f"{mqtt.topic}/robots/state", BYTES_MAX + HEADER_BYTES_MAX, _SESSION_S
@@ -139,6 +139,7 @@ class RobotFleet:
         """A tour for a robot that has none. InputError."""
         with self._more:
             self._control.give(robot, prediction, legs, time.time(), work)
+            self._note({})
             self._more.notify_all()
 
     def send(self, robot: Robot, prediction: str, way: Route, also: Callable[[], Changes] | None = None) -> None:
@@ -321,10 +322,10 @@ class RobotFleet:
                 changes |= {name: data for name, data in now.items() if before.get(name) != data}
                 changes |= dict.fromkeys(before.keys() - now.keys())
                 self._written[str(robot)] = now
-            for one in control.feedback:
-                if one.prediction not in self._noted:
-                    self._noted.add(one.prediction)
-                    changes[f"{_FEEDBACK}{one.prediction}"] = msgspec.msgpack.encode(one)
+            waiting = {f"{_FEEDBACK}{one.prediction}": msgspec.msgpack.encode(one) for one in control.feedback}
+            changes |= {name: data for name, data in waiting.items() if self._noted.get(name) != data}
+            changes |= dict.fromkeys(self._noted.keys() - waiting.keys())
+            self._noted = waiting
             if changes:
                 self._records.put(changes)
         control.touched.clear()
@@ -339,7 +340,7 @@ class RobotFleet:
                 self._written.setdefault("/".join(parts[1:3]), {})[name] = data
             elif name.startswith(_FEEDBACK):
                 self._control.feedback.append(_feedback(name, data))
-                self._noted.add(self._control.feedback[-1].prediction)
+                self._noted[name] = data
         records.put({recall.LAYOUT: recall.layout_record(self._control.layout)})
 
     def _turn(self) -> list[Said]:
@@ -365,16 +366,10 @@ class RobotFleet:
                 _log.warning("measured times wait: %s", error)
                 self._again_s = time.monotonic() + 1.0
                 break
-            self._taught_one(waiting.popleft())
+            waiting.popleft()  # killed before that is kept, it is said again: the same word of the same reviewer
         while len(waiting) > _FEEDBACK_MAX:
-            self._taught_one(waiting.popleft())
+            waiting.popleft()
             self._dropped["feedback: the loop does not take it"] += 1
-
-    def _taught_one(self, feedback: Feedback) -> None:
-        """It need not be kept any more. Killed right now, it is said again: the same word of the same reviewer."""
-        self._noted.discard(feedback.prediction)
-        if self._records is not None:
-            self._records.put({f"{_FEEDBACK}{feedback.prediction}": None})
 
     def _say(self, topic: str, data: bytes) -> None:
         """Only while the broker is there: it is said anew when it is back, and an older word must not come then."""

@@ -106,8 +106,8 @@ def route(
 
 
 def routes(layout: Layout, legs: Sequence[Leg], start: Place) -> list[Route]:
-    """The tours from `start` that legs may mean: two where it is in the middle of a stretch, and they join whichever way
-    the robot turns first. InputError if there is none.
+    """The tours from `start` that legs may mean: two where it is in the middle of a stretch, and they join whichever
+    way the robot turns first. InputError if there is none.
     """
     if not 1 <= len(legs) <= LEGS_MAX:
         raise InputError(f"a tour for a robot has 1 to {LEGS_MAX} legs, this one {len(legs)}")

@@ -143,6 +143,7 @@ class Plant:
         self.fleet = SimulatedFleet(list(self.robots.values()), mqtt, speed)
         names = tuple(f"sim/{name}" for name in self.serials)
         config = RobotsConfig(**{"names": names, "again_s": 0.5, **settings})
+        self.keeps = records is not None
         self.control = RobotFleet(config, mqtt, LAYOUT, self.taught, self.told, records)
         self.tours, self.given = tours, Counter()
         self.feedback, self.measured, self.latency_s = {}, [], []
@@ -161,6 +162,8 @@ class Plant:
 
     def start(self):
         self.control.start()
+        if self.keeps:  # from the first word on
+            self.until(lambda state: state.connected)
         self.fleet.start()
         return self
 

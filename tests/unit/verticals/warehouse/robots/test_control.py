@@ -559,7 +559,9 @@ def test_an_action_with_parameters_and_the_robots_answer(world):
     (_, said) = world.sent[-1]
     (action,) = said["actions"]
     parameters = [{"key": "times", "value": 3.0}, {"key": "loud", "value": True}]
-    assert action == {"actionId": name, "actionType": "beep", "blockingType": "NONE", "actionParameters": parameters}
+    assert action == {
+        "actionId": name, "actionType": "beep", "blockingType": "NONE", "actionParameters": parameters
+    }  # fmt: skip
     found = world.mobile().acts[name]
     assert (found.kind, found.status, found.over, found.words) == ("beep", "FINISHED", True, "")
 
@@ -569,11 +571,15 @@ def test_why_an_action_failed_is_in_the_robots_words(world):
     name = world.control.act(R0, "pick", world.now)
     about = lambda name: [{"referenceKey": "actionId", "referenceValue": name}]
     errors = [
-        {"errorType": "gripper", "errorLevel": "WARNING", "errorDescription": "is open", "errorReferences": about(name)},
+        {"errorType": "gripper", "errorDescription": "is open", "errorLevel": "WARNING",
+         "errorReferences": about(name)},
         {"errorType": "other", "errorLevel": "WARNING", "errorReferences": about("another")},
-    ]
-    say = lambda status, **more: world.control.came(STATE, state_of(
-        world, actionStates=[{"actionId": name, "actionStatus": status, **more}], errors=errors), world.now)  # fmt: skip
+    ]  # fmt: skip
+
+    def say(status, **more):
+        actions = [{"actionId": name, "actionStatus": status, **more}]
+        world.control.came(STATE, state_of(world, actionStates=actions, errors=errors), world.now)
+
     say("RUNNING")
     assert (world.mobile().acts[name].status, world.mobile().acts[name].over) == ("RUNNING", False)
     say("FAILED", resultDescription="nothing there")

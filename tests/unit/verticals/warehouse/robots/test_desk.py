@@ -126,7 +126,7 @@ def test_what_a_tour_did_not_pick_waits_again_before_all_others(kept, status):
     kept.send("t:2", "b")
     kept.end("t:2", status, reached=1)
     assert kept.names() == ["b", "c", "d"]
-    assert [order.picks for order in kept.desk.waiting()][0] == ((2, 7.5),)
+    assert kept.desk.waiting()[0].picks == ((2, 7.5),)
     kept.send("t:3", "b")
     kept.end("t:3", status)
     assert kept.names() == ["b", "c", "d"]

@@ -212,7 +212,7 @@ def test_of_two_ways_to_turn_the_one_that_comes_by_the_picks_is_meant():
     both = routes(LAYOUT, [(4, 0.2), (4, 0.2)], (1, 15.0))
     assert [tour.places[1] for tour in both] == [(1, 17.0), (1, 13.0)]
     assert stopped(both, [(1, 13.0)])[0].places[1] == (1, 13.0)
-    with pytest.raises(InputError, match="does not come by a2-12.00"):
+    with pytest.raises(InputError, match=r"does not come by a2-12\.00"):
         stopped(both, [(1, 12.0)])
 
 

@@ -141,8 +141,8 @@ def test_what_is_not_there_is_said(bare, path):
 
 def test_a_robot_does_what_it_is_told_and_answers(counter):
     """With parameters; the answer can be asked for again."""
-    found = counter.act(actionType="beep", actionParameters=[{"key": "times", "value": 3}, {"key": "how", "value": "loud"}],
-                        blockingType="NONE").json()  # fmt: skip
+    given = [{"key": "times", "value": 3}, {"key": "how", "value": "loud"}]
+    found = counter.act(actionType="beep", actionParameters=given, blockingType="NONE").json()
     assert (found["kind"], found["status"], found["words"]) == ("beep", "FINISHED", "")
     assert counter.client.get(f"{ACTIONS}/{found['action']}").json() == found
     said = counter.plant.robots[R0].actions[found["action"]]

@@ -128,7 +128,7 @@ def test_work_where_there_is_no_node_is_refused(layout):
 @settings(deadline=None)
 @given(PLACES, st.integers(0, 99))
 def test_a_robot_comes_by_every_pick_and_stops_there(picks, seed):
-    """Cut where something is picked, a tour is as long as before, and each leg knows the output that it is a part of."""
+    """Cut there, a tour is as long as before, and each leg knows the output that it is a part of."""
     times = BLOCK.planned_s * np.random.default_rng(seed).uniform(0.5, 3.0, BLOCK.stretches)
     _, plans = solve(options(BLOCK, [picks], [times]))
     legs = [(stretch, round(share, 6)) for stretch, share in walked(BLOCK, picks, plans[0], times)]
@@ -161,9 +161,9 @@ def test_a_leg_that_was_cut_teaches_as_one():
 def test_a_pick_that_is_not_on_the_way_is_said():
     """Instead of a robot that comes back without it."""
     tour = route(BLOCK, [(6, 0.5), (6, 0.5)])
-    with pytest.raises(InputError, match="does not come by a3-6.00"):
+    with pytest.raises(InputError, match=r"does not come by a3-6\.00"):
         stopping(tour, [(2, 5.0), (2, 6.0)])
-    with pytest.raises(InputError, match="does not come by a2-5.00"):
+    with pytest.raises(InputError, match=r"does not come by a2-5\.00"):
         stopping(tour, [(1, 5.0)])
 
 
@@ -174,7 +174,9 @@ def test_a_node_says_where_it_is(aisle, metres):
     assert found == (aisle, pytest.approx(metres, abs=0.006))
 
 
-@pytest.mark.parametrize("node", ["", "a0-1.00", "a6-1.00", "a1-30.01", "a1-1", "b1-1.00", "a1-1.00 ", "a01-1.00", "dock"])
+@pytest.mark.parametrize(
+    "node", ["", "a0-1.00", "a6-1.00", "a1-30.01", "a1-1", "b1-1.00", "a1-1.00 ", "a01-1.00", "dock"]
+)
 def test_a_node_of_elsewhere_is_no_place(node):
     """Of another warehouse, or another control."""
     assert place_of(BLOCK, node) is None
