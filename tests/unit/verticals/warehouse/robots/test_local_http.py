@@ -75,6 +75,8 @@ def bare(layout, tmp_path_factory):
     yield found
     found.client.close()
     found.server.close()
+    fleet.close()
+    fleet._connection._client._reset_sockets()
     records.close()
 
 

@@ -400,6 +400,7 @@ class Recorded:
         fleet._connection._closing = True
         fleet._connection._client.disconnect()
         fleet._connection._client.loop_stop()
+        fleet._connection._client._reset_sockets()
         self.records.close()
 
     def live(self, mqtt, layout):
