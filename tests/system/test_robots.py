@@ -84,7 +84,9 @@ class Hall:
         """The first true answer of `found`."""
         deadline = time.monotonic() + limit_s
         while not (answer := found()):
-            assert time.monotonic() < deadline, ((self.folder / "robots.log").read_text(), self.health())
+            if time.monotonic() > deadline:
+                log = (self.folder / "robots.log").read_text()[-2000:]
+                pytest.fail(f"{log}\nrobots said {self.fleet.states} states; {json.dumps(self.health(), indent=1)}")
             time.sleep(0.02)
         return answer
 
