@@ -261,7 +261,9 @@ def test_every_command_and_flag_is_documented() -> None:
 
     text = documents()
     missing = []
-    commands = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    group = typer.main.get_command(app)
+    context = typer.Context(group)
+    commands = {name: group.get_command(context, name) for name in group.list_commands(context)}  # type: ignore[attr-defined]
     for group, command in list(commands.items()):
         commands |= {f"{group} {name}": inner for name, inner in getattr(command, "commands", {}).items()}
     for command_name, command in commands.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import logging
-import os
 import signal
 import sys
 import threading
@@ -18,6 +17,7 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+import typer.core
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
@@ -27,7 +27,31 @@ from hotloop.config import LoopConfig, check_name, load
 from hotloop.errors import ConfigError, HotloopError, NotFoundError
 from hotloop.types import Command, Selection, digest
 
+
+class _Commands(typer.core.TyperGroup):
+    """Our commands, and those that a vertical brings (entry point group `hotloop.commands`): functions as ours, loaded
+    when they are asked for. None takes the place of one of ours.
+    """
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # typer's own context
+        """The names of all."""
+        own = super().list_commands(ctx)
+        return [*own, *sorted({point.name for point in entry_points(group=_GROUP)} - set(own))]
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
+        """One, by its name; None if there is none."""
+        found = super().get_command(ctx, cmd_name)
+        brought = None if found else next(iter(entry_points(group=_GROUP, name=cmd_name)), None)
+        if brought is None:
+            return found
+        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        alone.command(cmd_name)(brought.load())
+        return typer.main.get_command(alone)
+
+
+_GROUP = "hotloop.commands"
 app = typer.Typer(
+    cls=_Commands,
     help="The high-density feedback loop: a model on the line gets better from each verdict.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -150,34 +174,15 @@ def edge(
     ),
 ) -> None:
     """A line: predict at once with or without the hub, send what was seen, answer with each release that does well."""
-    from hotloop.edge.run import Post, enrolled, own_token, run
+    from hotloop.edge.run import posted, run
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     config = load(path)
-    if not hub or not line:
-        raise ConfigError("say where the hub is and which line this is: --hub http://... --line line-1")
-    check_name(line, "--line")
-    if code:
-        enrolled(hub, code, state)
-    post = Post(hub, line, own_token(state) or _token(token_file), state)
+    post = posted(hub, line, token_file, code, state)
     stop = threading.Event()
     for kind in (signal.SIGTERM, signal.SIGINT):
         signal.signal(kind, lambda *_: stop.set())
     run(config, post, stop, lambda words: out.print(words, highlight=False, markup=False, soft_wrap=True))
-
-
-def _token(path: Path | None) -> str:
-    """The token of the line, from its file or the environment."""
-    if path is None:
-        token = os.environ.get("HOTLOOP_TOKEN", "")
-    else:
-        try:
-            token = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} cannot be read ({error}): it holds the line's token") from error
-    if not token.strip():
-        raise ConfigError("there is no token: give --enrol CODE (of hotloop enrol, at the hub), or --token-file")
-    return token.strip()
 
 
 Pieces = Annotated[Path, typer.Option("--images", help="A folder of pieces, as the line sees them.")]

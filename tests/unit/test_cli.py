@@ -343,3 +343,42 @@ class TestUp:
             cli._watch(SimpleNamespace(poll=poll), 0.2, patient)
         assert [record.getMessage() for record in caplog.records] == ["watched folder: the disk is full"]
         assert waited == [0.2, 2.0, 0.2, 0.2, 0.2, 0.2]
+
+
+def brought(monkeypatch, found):
+    """Let verticals bring these commands: functions by name."""
+    points = [SimpleNamespace(name=name, load=lambda made=made: made) for name, made in found.items()]
+    monkeypatch.setattr(cli, "entry_points", lambda group, name=None: [
+        one for one in points if group == "hotloop.commands" and name in (None, one.name)
+    ])  # fmt: skip
+
+
+def test_a_vertical_brings_a_command(monkeypatch):
+    """It stands in the help, takes its own arguments, and its errors end as ours do."""
+
+    def lift(floor: int) -> None:
+        """Go up."""
+        if floor > 9:
+            raise ConfigError("there are 9 floors")
+        cli.out.print(f"floor {floor}")
+
+    brought(monkeypatch, {"lift": lift})
+    said = run("--help").output
+    assert ("lift" in said, "Go up." in said) == (True, True)
+    assert "floor 3" in run("lift", "3").output
+    assert run("lift", "x").exit_code == 2
+    with pytest.raises(ConfigError, match="9 floors"):
+        run("lift", "10")
+
+
+def test_a_brought_command_takes_the_place_of_none_of_ours(monkeypatch):
+    """And one that nobody brings is not there."""
+
+    def other() -> None:
+        """Something else."""
+        raise AssertionError
+
+    brought(monkeypatch, {"doctor": other})
+    assert "Something else." not in run("--help").output
+    assert run("doctor").exit_code in (0, 1)
+    assert run("lift").exit_code == 2

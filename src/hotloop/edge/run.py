@@ -20,7 +20,7 @@ from hotloop.adapters.pushed_hub import PushedHub, Releases
 from hotloop.adapters.release_check import ReleaseCheck
 from hotloop.adapters.signed_hub import SignedHub
 from hotloop.agent import Agent, Place
-from hotloop.config import LoopConfig
+from hotloop.config import LoopConfig, check_name
 from hotloop.edge.device import Device
 from hotloop.edge.local_http import Beside, LocalHttp
 from hotloop.errors import AccessError, ConfigError, HotloopError
@@ -133,35 +133,80 @@ def _kept_text(path: Path) -> str:
         raise ConfigError(f"{path} cannot be read ({error})") from error
 
 
+def posted(hub: str, line: str, token_file: Path | None, code: str, state: Path) -> Post:
+    """Where a line's process stands, by its command line: it enrols with `code` where that is new. ConfigError says
+    what is missing, AccessError why the code is not taken.
+    """
+    if not hub or not line:
+        raise ConfigError("say where the hub is and which line this is: --hub http://... --line line-1")
+    check_name(line, "--line")
+    if code:
+        enrolled(hub, code, state)
+    return Post(hub, line, own_token(state) or _told_token(token_file), state)
+
+
+def _told_token(path: Path | None) -> str:
+    """The token of the line, from its file or the environment."""
+    if path is None:
+        token = os.environ.get("HOTLOOP_TOKEN", "")
+    else:
+        try:
+            token = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} cannot be read ({error}): it holds the line's token") from error
+    if not token.strip():
+        raise ConfigError("there is no token: give --enrol CODE (of hotloop enrol, at the hub), or --token-file")
+    return token.strip()
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line's agent with its disk, not started yet. `releases`: those that come by the broker."""
+
+    agent: Agent
+    device: Device
+    hub: PushedHub | SignedHub
+    releases: Releases
+
+    def report(self, stand: Stand) -> LineReport:
+        """Tell the hub how the line is; what it was told."""
+        found = stand.reported(self.agent.report(self.device.latency_ms))
+        self.hub.report(found)
+        return found
+
+
+def opened_line(config: LoopConfig, post: Post, stop: threading.Event, stack: ExitStack, *, broker: bool) -> Line:
+    """A line's agent, with its spool and releases; `stack` closes it. `broker`: releases come by the broker, too."""
+    clock = SystemClock()
+    client = stack.enter_context(closing(HubClient(post.hub, post.token)))
+    check = ReleaseCheck(post.folder / "releases", _root(post, client, stop), client.release_file)
+    releases = Releases(client, post.line)
+    hub = PushedHub(client, check, releases) if broker else SignedHub(client, check)
+    spool = stack.enter_context(closing(DiskSpool(post.folder / "spool.sqlite", config.edge, clock)))
+    device = Device(config, stack.enter_context(closing(Slots(post.folder / "slots.sqlite"))), clock)
+    agent = Agent(Place(config.site, post.line), load_vertical(config), hub, clock, spool, device)
+    hub.refused = agent.distrust
+    return Line(agent, device, hub, releases)
+
+
 def run(config: LoopConfig, post: Post, stop: threading.Event, said: Callable[[str], None]) -> None:
     """Predict until `stop`. `said` is told once it answers."""
-    clock = SystemClock()
     with ExitStack() as stack:
-        client = stack.enter_context(closing(HubClient(post.hub, post.token)))
-        check = ReleaseCheck(post.folder / "releases", _root(post, client, stop), client.release_file)
-        releases = Releases(client, post.line)
-        hub = PushedHub(client, check, releases) if config.mqtt.url else SignedHub(client, check)
-        spool = stack.enter_context(closing(DiskSpool(post.folder / "spool.sqlite", config.edge, clock)))
-        slots = stack.enter_context(closing(Slots(post.folder / "slots.sqlite")))
-        device = Device(config, slots, clock)
-        vertical = load_vertical(config)
-        agent = Agent(Place(config.site, post.line), vertical, hub, clock, spool, device)
-        hub.refused = agent.distrust
-        stand = Stand(broker=MqttLine(config, agent, releases) if config.mqtt.url else None)
-        agent.start()
-        stack.callback(agent.close, 2.0)
+        line = opened_line(config, post, stop, stack, broker=bool(config.mqtt.url))
+        stand = Stand(broker=MqttLine(config, line.agent, line.releases) if config.mqtt.url else None)
+        line.agent.start()
+        stack.callback(line.agent.close, 2.0)
         if stand.broker is not None:
-            _at_broker(agent, stand.broker, releases, stack)
-        places = _sensors(config, post, agent, stand, stack, stop)
-
-        def report() -> LineReport:
-            found = stand.reported(agent.report(device.latency_ms))
-            hub.report(found)
-            return found
-
-        threading.Thread(target=_report, args=(report, config.edge.report_s, stop), daemon=True).start()
+            _at_broker(line.agent, stand.broker, line.releases, stack)
+        places = _sensors(config, post, line.agent, stand, stack, stop)
+        reporting(lambda: line.report(stand), config.edge.report_s, stop)
         said(places)
         stop.wait()
+
+
+def reporting(report: Callable[[], LineReport], every_s: float, stop: threading.Event) -> None:
+    """Let the hub know how the line is, until `stop`."""
+    threading.Thread(target=_report, args=(report, every_s, stop), daemon=True).start()
 
 
 def _at_broker(agent: Agent, broker: MqttLine, releases: Releases, stack: ExitStack) -> None:

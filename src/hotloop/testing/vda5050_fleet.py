@@ -98,10 +98,10 @@ class SimulatedFleet:
         while client.heard:
             what, data = client.heard.pop(0)
             robot.hear(what, json.loads(data), now)
+        if now >= client.beat_at and not any(what == "state" for what, _ in robot.said):
+            robot.beat(now)
         if any(what == "state" for what, _ in robot.said):
             client.beat_at = now + _BEAT_S
-        elif now >= client.beat_at:
-            robot.beat(now)
         for what, message in robot.said:
             if what == "state":
                 self.states += 1

@@ -27,6 +27,7 @@ class SimulatedRobot:
         self.said: list[tuple[str, Json]] = []
         self.gone: list[tuple[str, int, float, float]] = []  # order, leg, began, ended
         self.refused = 0
+        self.worked: list[str] = []  # the actions that it did on its way
         self._numbers = {"state": 0, "connection": 0}
         self._forget(at)
 
@@ -135,7 +136,8 @@ class SimulatedRobot:
             self._next = (now + self.pace(self.edges[0], now), lambda at: self._arrived(began, at))
 
     def _worked(self, now: float) -> None:
-        self.actions[self._work.pop(0)["actionId"]]["status"] = "FINISHED"
+        self.worked.append(self._work.pop(0)["actionId"])
+        self.actions[self.worked[-1]]["status"] = "FINISHED"
         self._go_on(now)
         self._say_state(now)
 

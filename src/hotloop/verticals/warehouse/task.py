@@ -27,6 +27,7 @@ from hotloop.verticals.warehouse.classic import CLASSIC
 from hotloop.verticals.warehouse.cost import Costs
 from hotloop.verticals.warehouse.layout import Layout, LayoutConfig, Leg, Place
 from hotloop.verticals.warehouse.policy import Routing, routing_of, steered
+from hotloop.verticals.warehouse.robots.settings import RobotsConfig
 
 FACTORS: Final = {"fast": 0.6, "as planned": 1.0, "slower": 2.0, "slow": 4.0, "blocked": 12.0}
 _GROUND: Final = frozenset({"fast", "as planned"})
@@ -37,7 +38,7 @@ _MILLI = 1e-3  # draws are kept in thousandths, so that they never outweigh a cl
 _FACTOR_MIN, _FACTOR_MAX = 0.3, 20.0
 _PICKS_MAX = 64
 _DAY_S = 86_400.0
-_OF_POLICIES: Final = ("routing", "considerate")  # settings that what is learned does not depend on
+_UNLEARNED: Final = ("routing", "considerate", "robots")  # settings that what is learned does not depend on
 _SHARED = 4  # features of every stretch: a constant, robots in it, time of day (sine, cosine)
 
 
@@ -49,6 +50,7 @@ class WarehouseConfig(Section, frozen=True):
     considerate: bool = False  # a refresh fits what robots cost each other
     draws: Annotated[int, Meta(ge=1, le=64)] = 8  # samples of what the times may be
     spread: Annotated[float, Meta(gt=0)] = 0.3  # of a passage's factor, and of what one does not know of a stretch
+    robots: RobotsConfig = RobotsConfig()  # `hotloop robots`
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -91,7 +93,7 @@ class Warehouse:
         self.routing.check(self.layout)
         built_in = not bundle and config.routing == Routing()
         self.backbone = "" if built_in else digest(self.bundle())
-        made_of = {key: value for key, value in msgspec.to_builtins(config).items() if key not in _OF_POLICIES}
+        made_of = {key: value for key, value in msgspec.to_builtins(config).items() if key not in _UNLEARNED}
         self.recipe = f"warehouse {msgspec.json.encode(made_of).decode()}, seed {seed}"
         self._costs = Costs(self)
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
-from msgspec import Meta
+from msgspec import structs
 
-from hotloop.config import Section, check_name
+from hotloop.config import check_name
 from hotloop.errors import ConfigError, InputError, RobotMessageError
 from hotloop.types import Claim, Feedback
 from hotloop.verticals.warehouse.floor import Passage
@@ -38,27 +38,17 @@ from hotloop.verticals.warehouse.robots.messages import (
 )
 from hotloop.verticals.warehouse.robots.passages import Course, Timed, Track, progress
 from hotloop.verticals.warehouse.robots.route import Route, route
+from hotloop.verticals.warehouse.robots.settings import RobotsConfig
 
 _ORDERS_MAX: Final = 32  # of a robot that are remembered
 _TRIES_PAUSE_S_MAX: Final = 60.0
 _REFUSED_SHOWN: Final = 20
 _OUTBOX_MAX: Final = 10_000
+_ONLINE_MAX: Final = 8  # times that a robot came online that are remembered
+_ACTS_MAX: Final = 32  # instant actions of a robot whose answers are remembered
 
+_ENDED: Final = frozenset({"FINISHED", "FAILED"})
 Status = Literal["waiting", "under way", "finished", "cancelled", "dropped", "refused"]
-
-
-class RobotsConfig(Section, frozen=True):
-    """`[warehouse.robots]`: a fleet that speaks VDA 5050 at the loop's broker."""
-
-    interface: str = "uagv"  # what all topics of the robots begin with
-    names: tuple[str, ...] = ()  # MANUFACTURER/SERIAL of each; (): whoever shows up
-    robots_max: Annotated[int, Meta(ge=1, le=10_000)] = 1000
-    base: Annotated[int, Meta(ge=1, le=200)] = 6  # legs released at a time; more when half are gone
-    horizon: Annotated[int, Meta(ge=0, le=200)] = 6  # legs that are announced behind these
-    again_s: Annotated[float, Meta(gt=0)] = 5.0  # a robot has so long to take what was said; then it is said again
-    silent_s: Annotated[float, Meta(gt=0)] = 35.0  # without a state (one is due every 30 s) a robot on tour is asked
-    late_s: Annotated[float, Meta(ge=0)] = 2.0  # a tour's feedback waits so long for states that are missing
-    reviewer: str = "robots"  # in whose name measured times are
 
 
 @dataclass(frozen=True)
@@ -72,11 +62,28 @@ class Measured:
 
 
 @dataclass
+class Acted:
+    """An instant action, and what the robot says of it: "said" until it speaks of it, then VDA 5050's words."""
+
+    kind: str
+    at: float
+    status: str = "said"
+    words: str = ""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self.status in _ENDED
+
+
+@dataclass
 class Tour:
     """What a robot is to do, or has done. Node numbers are of the whole route; the order began at node `first`."""
 
     prediction: str
     route: Route
+    robot: Robot
+    lesson: bool = True  # what it takes is feedback on the prediction
     status: Status = "waiting"
     order: str = ""
     update: int = 0
@@ -88,6 +95,7 @@ class Tour:
     cancels: set[str] | None = None  # the actions by which it was taken back
     nodes: list[str] = field(default_factory=list)  # of the order, from its first on
     done: set[str] = field(default_factory=set)  # actions that are over
+    failed: set[str] = field(default_factory=set)  # those of them that the robot could not do
     why: str = ""  # what the robot said was wrong when it was over
     since: int = 0  # the newest message begins here
     said_at: float = 0.0
@@ -110,8 +118,8 @@ class Mobile:
     orders: OrderedDict[str, tuple[Tour, int]] = field(default_factory=OrderedDict)
     numbers: Counter[str] = field(default_factory=Counter)
     errors: dict[str, float] = field(default_factory=dict)  # what it says is wrong, and since when
-
-    online: tuple[int, float] | None = None  # number and time of its last ONLINE
+    acts: OrderedDict[str, Acted] = field(default_factory=OrderedDict)
+    online: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=_ONLINE_MAX))  # number and time
 
     @property
     def present(self) -> bool:
@@ -119,17 +127,22 @@ class Mobile:
         return self.connection == "ONLINE"
 
     def came_online(self, said: ConnectionSaid, *, kept: bool) -> None:
-        """Its count of connections says whether it lives on or has started anew."""
-        last, self.online = self.online, (said.headerId, said.timestamp.timestamp())
-        if last is not None and last != self.online and said.headerId <= last[0]:
-            self.track.restarted(self.online[1])
+        """Its count of connections says whether it lives on or has started anew. What came before comes again where it
+        was not acknowledged: that says nothing new.
+        """
+        last, now = self.online[-1] if self.online else None, (said.headerId, said.timestamp.timestamp())
+        if now in self.online:
+            return
+        self.online.append(now)
+        if last is not None and said.headerId <= last[0]:
+            self.track.restarted(now[1])
         elif not kept:
             self.track.renewed()
 
 
 class Control:
-    """All robots, for one thread at a time. Its user empties `outbox` (topic, message), `measured` (each leg) and
-    `feedback` (each tour).
+    """All robots, for one thread at a time. Its user empties `outbox` (topic, message), `measured` (each leg),
+    `feedback` (each tour), `over` (tours that ended) and `touched` (robots of which something is new to be kept).
     """
 
     def __init__(self, config: RobotsConfig, layout: Layout) -> None:
@@ -144,6 +157,8 @@ class Control:
         self.measured: deque[Measured] = deque(maxlen=_OUTBOX_MAX)
         self.feedback: deque[Feedback] = deque()
         self.ended: dict[str, tuple[Mobile, Tour, float]] = {}  # tours whose feedback waits for what is missing
+        self.over: deque[Tour] = deque(maxlen=_OUTBOX_MAX)
+        self.touched: set[Robot] = set()
 
     @property
     def states(self) -> int:
@@ -156,29 +171,41 @@ class Control:
         self, robot: Robot, prediction: str, legs: Sequence[Leg], now: float,
         work: Mapping[int, Sequence[Action]] | None = None,
     ) -> None:  # fmt: skip
-        """A tour for a robot that has none. InputError if it has one, is not known, or the legs are no tour."""
+        """A tour from the depot for a robot that has none. InputError if it has one, is not known, or the legs are no
+        tour.
+        """
+        self.send(robot, prediction, route(self.layout, legs, work), now)
+
+    def send(self, robot: Robot, prediction: str, way: Route, now: float, *, lesson: bool = True) -> None:
+        """The same along any route. `lesson`: what it takes is feedback on the prediction."""
         mobile = self._mobile(robot)
         if mobile.tour is not None:
             raise InputError(f"{robot} is on the tour of {mobile.tour.prediction}: cancel that first, or wait")
         if any(tour.prediction == prediction for tour, _ in mobile.orders.values()):
             raise InputError(f"{robot} had the tour of {prediction} already: an order's id is used once")
-        mobile.tour = Tour(prediction, route(self.layout, legs, work))
+        mobile.tour = Tour(prediction, way, robot, lesson)
         self._order(mobile, mobile.tour, now)
 
-    def cancel(self, robot: Robot, now: float) -> None:
-        """Take a robot's tour from it. InputError if it has none."""
+    def cancel(self, robot: Robot, now: float) -> str:
+        """Take a robot's tour from it; the action that says so ("": the robot never heard of the tour, or is not there
+        and is told when it is). InputError if it has none.
+        """
         mobile = self._mobile(robot)
         if mobile.tour is None:
             raise InputError(f"{robot} has no tour")
         if not mobile.tour.said_at:  # it was never said
             self._end(mobile, mobile.tour, "cancelled", now)
-            return
-        mobile.tour.cancels = mobile.tour.cancels or set()
+            return ""
+        before = mobile.tour.cancels or set()
+        mobile.tour.cancels = set(before)
         self._repeat(mobile, mobile.tour, now)
+        return next(iter(mobile.tour.cancels - before), "")
 
-    def act(self, robot: Robot, kind: str, now: float) -> None:
-        """An instant action without parameters: startPause, stopPause, stateRequest."""
-        self._instant(self._mobile(robot), kind, now)
+    def act(self, robot: Robot, action: str | Action, now: float) -> str:
+        """Something to do at once: `startPause`, or an action with parameters (its id is given here). Its id, by which
+        the robot's answer is in `Mobile.acts`. InputError if the robot is not known.
+        """
+        return self._instant(self._mobile(robot), action, now)
 
     # what came
 
@@ -191,8 +218,12 @@ class Control:
             self.refusals.append(str(error))
 
     def up(self, now: float) -> None:
-        """The broker is there (again): what robots have not taken is said again at once."""
+        """The broker is there (again): what robots have not taken is said again at once. A robot of which nothing is
+        known but that it is there is asked: this control has started anew.
+        """
         for mobile in self.mobiles.values():
+            if mobile.present and mobile.state is None:
+                self._ask(mobile, now)
             if mobile.tour is not None and (mobile.tour.cancels is not None or not mobile.tour.accepted):
                 mobile.tour.tries = 0
                 self._repeat(mobile, mobile.tour, now)
@@ -206,8 +237,7 @@ class Control:
             if tour is None or not mobile.present:
                 continue
             if now >= max(mobile.heard_at, mobile.asked_at) + self.config.silent_s:
-                mobile.asked_at = now
-                self._instant(mobile, "stateRequest", now)
+                self._ask(mobile, now)
             if tour.accepted and tour.cancels is None:
                 continue
             pause_s = self.config.again_s * 2**tour.tries
@@ -231,6 +261,8 @@ class Control:
         mobile.heard_at = now
         if mobile.present:
             mobile.came_online(said, kept=kept)
+        if mobile.present and kept and mobile.state is None and now >= mobile.asked_at + self.config.again_s:
+            self._ask(mobile, now)
         if mobile.present and mobile.tour is not None and not mobile.tour.accepted:
             self._repeat(mobile, mobile.tour, now)
 
@@ -248,6 +280,7 @@ class Control:
         mobile.state, mobile.version, mobile.heard_at, mobile.connection = state, state.version, now, "ONLINE"
         said = [f"{error.errorLevel} {error.errorType}: {error.errorDescription}"[:300] for error in state.errors]
         mobile.errors = {words: mobile.errors.get(words, now) for words in said}
+        _answered(mobile, state)
         if mobile.tour is not None:
             self._follow(mobile, mobile.tour, state, now)
 
@@ -259,12 +292,12 @@ class Control:
         stretch, share = tour.route.legs[leg]
         passage = Passage(stretch, share, timed.seconds, timed.at)
         self.measured.append(Measured(mobile.robot, tour.prediction, leg, passage))
-        if tour is not mobile.tour:
+        if tour is not mobile.tour and tour.lesson:
             self.ended.setdefault(tour.order, (mobile, tour, now))
 
     def _follow(self, mobile: Mobile, tour: Tour, state: State, now: float) -> None:
         """Compare what a robot has with what it should have."""
-        ended = {one.actionId for one in state.actionStates if one.actionStatus in ("FINISHED", "FAILED")}
+        ended = {one.actionId for one in state.actionStates if one.actionStatus in _ENDED}
         if state.orderId != tour.order:
             if tour.known:
                 self._forgotten(mobile, tour, now)
@@ -276,7 +309,11 @@ class Control:
         tour.known, tour.status = True, "under way"
         tour.accepted = state.orderUpdateId == tour.update
         tour.reached = max(tour.reached, tour.first + progress(state, tour.nodes))
-        tour.done |= _works(state, tour) & ended
+        works, failed = _works(state, tour), _failed(state)
+        if tour.cancels is None and (state.nodeStates or tour.reached == tour.route.end):
+            tour.failed |= works & failed
+            tour.done |= works & failed
+        tour.done |= works & (ended - failed)  # a robot that is told to stop says that all it was still to do failed
         idle = not (state.nodeStates or state.edgeStates or _works(state, tour) - ended)
         if idle and (status := _over(tour)):
             self._end(mobile, tour, status, now)
@@ -325,13 +362,27 @@ class Control:
         message = Order(**header, orderId=tour.order, orderUpdateId=tour.update, nodes=nodes, edges=edges)
         self._say(mobile, "order", message)
 
-    def _instant(self, mobile: Mobile, kind: str, now: float) -> str:
-        """Say it; the action's id."""
+    def _ask(self, mobile: Mobile, now: float) -> None:
+        """Let a robot say how it is."""
+        mobile.asked_at = now
+        self._tell(mobile, "stateRequest", now)  # the state is its answer
+
+    def _instant(self, mobile: Mobile, what: str | Action, now: float) -> str:
+        """Say it, and remember what comes of it; the action's id."""
+        action = self._tell(mobile, what, now)
+        mobile.acts[action.actionId] = Acted(action.actionType, now)
+        while len(mobile.acts) > _ACTS_MAX:
+            mobile.acts.popitem(last=False)
+        return action.actionId
+
+    def _tell(self, mobile: Mobile, what: str | Action, now: float) -> Action:
+        """Say it, under an id of its own."""
         header = self._header(mobile, "instantActions", now)
-        action = Action(f"{kind}-{now:.3f}-{header['headerId']}", kind)
+        given = Action("", what) if isinstance(what, str) else what
+        action = structs.replace(given, actionId=f"{given.actionType}-{now:.3f}-{header['headerId']}")
         older = (action,) if mobile.version.startswith("2.0") else ()
         self._say(mobile, "instantActions", InstantActions(**header, actions=(action,), instantActions=older))
-        return action.actionId
+        return action
 
     def _header(self, mobile: Mobile, topic: str, now: float) -> dict[str, Any]:
         number = mobile.numbers[topic]
@@ -342,6 +393,7 @@ class Control:
         }  # fmt: skip
 
     def _say(self, mobile: Mobile, what: str, message: Given) -> None:
+        self.touched.add(mobile.robot)
         self.outbox.append((self.topics.of(mobile.robot, what), encode(message)))
 
     # how tours end
@@ -363,8 +415,11 @@ class Control:
     def _end(self, mobile: Mobile, tour: Tour, status: Status, now: float) -> None:
         """A tour is over: what was measured of it is feedback."""
         mobile.tour, tour.status, tour.why = None, status, "; ".join(mobile.errors)
-        self.ended[tour.order] = (mobile, tour, now)
-        self._learn(tour.order, now)
+        self.over.append(tour)
+        self.touched.add(mobile.robot)
+        if tour.lesson:
+            self.ended[tour.order] = (mobile, tour, now)
+            self._learn(tour.order, now)
 
     def _learn(self, order: str, now: float) -> None:
         """Say what a tour that is over has taught, if nothing can come any more. What does so all the same makes it be
@@ -374,18 +429,19 @@ class Control:
         if now < ended_at + self.config.late_s and not mobile.track.whole(order):
             return
         del self.ended[order]
-        if tour.seconds:
-            claims = tuple(Claim(output=leg, value=seconds) for leg, seconds in sorted(tour.seconds.items()))
+        self.touched.add(mobile.robot)
+        if seconds := tour.route.taught(tour.seconds):
+            claims = tuple(Claim(output=output, value=value) for output, value in seconds.items())
             self.feedback.append(Feedback(
                 prediction=tour.prediction, reviewer=self.config.reviewer, claims=claims, kind="measurement",
                 complete=False, at=now,
             ))  # fmt: skip
 
     def _mobile(self, robot: Robot) -> Mobile:
-        try:
-            return self.mobiles[robot]
-        except KeyError:
-            raise InputError(f"there is no robot {robot} here") from None
+        if robot not in self.mobiles:
+            raise InputError(f"there is no robot {robot} here")
+        self.touched.add(robot)
+        return self.mobiles[robot]
 
     def _admitted(self, robot: Robot) -> Mobile:
         """A robot of this fleet. RobotMessageError."""
@@ -393,6 +449,7 @@ class Control:
             if self.config.names or len(self.mobiles) >= self.config.robots_max:
                 raise RobotMessageError(f"{str(robot)[:200]} is no robot of this fleet", "stranger")
             self.mobiles[robot] = Mobile(robot)
+        self.touched.add(robot)
         return self.mobiles[robot]
 
 
@@ -435,3 +492,20 @@ def _works(state: State, tour: Tour) -> set[str]:
     """What is to be done on the tour, of the actions that a robot speaks of."""
     given = {one.actionId for actions in tour.route.work.values() for one in actions}
     return {one.actionId for one in state.actionStates} & given
+
+
+def _failed(state: State) -> set[str]:
+    """The actions that a robot says it could not do."""
+    return {one.actionId for one in state.actionStates if one.actionStatus == "FAILED"}
+
+
+def _answered(mobile: Mobile, state: State) -> None:
+    """What a robot says of instant actions."""
+    for one in state.actionStates:
+        acted = mobile.acts.get(one.actionId)
+        if acted is not None and not acted.over:
+            acted.status = one.actionStatus
+            name = one.actionId
+            about = [e for e in state.errors if any(r.referenceValue == name for r in e.errorReferences)]
+            said = [one.resultDescription, *(f"{error.errorType} {error.errorDescription}".strip() for error in about)]
+            acted.words = "; ".join(words for words in said if words)[:1000]

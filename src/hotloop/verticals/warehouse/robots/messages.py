@@ -134,6 +134,7 @@ class ActionState(msgspec.Struct, frozen=True):
 
     actionId: Name
     actionStatus: Literal["WAITING", "INITIALIZING", "RUNNING", "PAUSED", "FINISHED", "FAILED"]
+    resultDescription: Text = ""
 
 
 class ErrorReference(msgspec.Struct, frozen=True):

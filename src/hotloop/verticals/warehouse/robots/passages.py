@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from hotloop.errors import RobotMessageError
 from hotloop.verticals.warehouse.robots.messages import State
 
@@ -54,6 +56,33 @@ class _Seen:
     reached: int  # the number of the last node; -1: not even the first
     at: float
     waits: bool  # it cannot go on yet
+
+
+class KeptCourse(msgspec.Struct, frozen=True):
+    """A course as it is kept: without its nodes' names, which its tour has."""
+
+    actions: dict[int, frozenset[str]]
+    reached: dict[int, float]
+    left: dict[int, float]
+    told: frozenset[int]
+    spoiled: frozenset[int]
+    since: int | None
+
+
+class KeptTrack(msgspec.Struct, frozen=True):
+    """A track as it is kept. Of the numbers from `low` to the newest, `gaps` were not heard; only beside one of these,
+    and at the end, does it matter what a state said (`beside`: number, order, reached, at, waits).
+    """
+
+    counts: tuple[int, int, int, int, int]  # heard, doubled, late, restarts, missing
+    newest: tuple[int, float] | None
+    first: int
+    renewed: bool
+    since_s: float | None
+    low: int
+    gaps: tuple[int, ...]
+    beside: tuple[tuple[int, str, int, float, bool], ...]
+    courses: dict[str, KeptCourse]
 
 
 def progress(state: State, nodes: Sequence[str]) -> int:
@@ -113,6 +142,46 @@ class Track:
         if course is None or course.since is None or self._newest is None:
             return True
         return sum(number >= course.since for number in self._seen) > self._newest[0] - course.since
+
+    def kept(self) -> KeptTrack:
+        """What must be known again: as much whether a robot has said a hundred states or a hundred thousand."""
+        newest = self._newest
+        oldest = 0 if newest is None else newest[0] - _HEARD_MAX  # what is older is not taken any more
+        seen = {number: one for number, one in self._seen.items() if number > oldest or newest is None}
+        low = min(seen, default=0)
+        gaps = tuple(number for number in range(low, newest[0]) if number not in seen) if newest is not None else ()
+        edges = (number for number in seen if number - 1 not in seen or number + 1 not in seen)
+        beside = tuple((n, seen[n].order, seen[n].reached, seen[n].at, seen[n].waits) for n in edges)
+        courses = {
+            name: KeptCourse(one.actions, one.reached, one.left, frozenset(one.told), frozenset(one.spoiled), one.since)
+            for name, one in self._courses.items()
+        }
+        since_s = None if self._since_s == float("-inf") else self._since_s
+        counts = (self.heard, self.doubled, self.late, self.restarts, self.missing)
+        return KeptTrack(counts, newest, self._first, self._renewed, since_s, low, gaps, beside, courses)
+
+    @staticmethod
+    def of(kept: KeptTrack) -> Track:
+        """The track that was kept. Its courses need their nodes' names: `names`."""
+        track = Track()
+        track.heard, track.doubled, track.late, track.restarts, track.missing = kept.counts
+        track._newest, track._first, track._renewed = kept.newest, kept.first, kept.renewed
+        track._since_s = float("-inf") if kept.since_s is None else kept.since_s
+        gaps = set(kept.gaps)
+        numbers = range(kept.low, kept.newest[0] + 1) if kept.newest is not None else ()
+        track._seen = OrderedDict((number, _Seen("", -1, 0.0, waits=False)) for number in numbers if number not in gaps)
+        for number, order, reached, at, waits in kept.beside:
+            track._seen[number] = _Seen(order, reached, at, waits)
+        for name, one in kept.courses.items():
+            track._courses[name] = Course(
+                (), dict(one.actions), dict(one.reached), dict(one.left), set(one.told), set(one.spoiled), one.since
+            )
+        return track
+
+    def names(self, order: str, nodes: Sequence[str]) -> None:
+        """What the nodes of a kept course are called."""
+        if order in self._courses:
+            self._courses[order].nodes = nodes
 
     def hear(self, state: State) -> tuple[bool, list[Timed]]:
         """Whether this is the newest that it said; and the legs whose times are known by it. RobotMessageError."""

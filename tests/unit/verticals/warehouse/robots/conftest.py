@@ -18,9 +18,11 @@ from hotloop.testing.vda5050_fleet import SimulatedFleet
 from hotloop.testing.vda5050_robot import SimulatedRobot
 from hotloop.verticals.warehouse.exact import options, solve, walked
 from hotloop.verticals.warehouse.layout import Layout, LayoutConfig
-from hotloop.verticals.warehouse.robots.control import Control, RobotsConfig
+from hotloop.verticals.warehouse.robots import recall
+from hotloop.verticals.warehouse.robots.control import Control
 from hotloop.verticals.warehouse.robots.messages import Robot, State, Topics, decode
 from hotloop.verticals.warehouse.robots.mqtt import RobotFleet
+from hotloop.verticals.warehouse.robots.settings import RobotsConfig
 
 LAYOUT = Layout(LayoutConfig(aisles=4, parts=3))
 START_S = 1_790_000_000.0
@@ -50,7 +52,7 @@ class World:
         self.control = Control(RobotsConfig(**{"names": names, **settings}), LAYOUT)
         self.robots = {Robot("sim", f"r{k}"): SimulatedRobot("sim", f"r{k}", paced(k)) for k in range(robots)}
         self.sent, self.said = [], []
-        self._cut, self._kept = False, {}
+        self._cut, self._kept, self._last = False, {}, []
         for robot in self.robots.values():
             robot.say_connection("ONLINE", self.now)
             robot.beat(self.now)
@@ -66,6 +68,21 @@ class World:
         was, self._cut = self._cut, now
         for name, data in self._kept.items() if was and not now else ():
             self.control.came(Topics().of(name, "connection"), data, self.now, kept=True)
+
+    def kill(self, repeated=3):
+        """The control's process dies, and another knows what was kept; the broker sends the last messages again."""
+        before, records = self.control, {recall.LAYOUT: recall.layout_record(LAYOUT)}
+        for robot in before.mobiles:
+            records |= recall.records(before, robot)
+        self.control = Control(before.config, LAYOUT)
+        recall.restore(self.control, records)
+        for name in ("measured", "feedback", "refusals", "over"):
+            getattr(self.control, name).extend(getattr(before, name))
+        self.control.refused += before.refused
+        for topic, data in [] if self.cut else self._last[-repeated:] if repeated else []:
+            self.control.came(topic, data, self.now)
+        self.control.up(self.now)
+        self.pass_on()
 
     @property
     def robot(self):
@@ -84,6 +101,7 @@ class World:
                         self._kept[name] = data
                     if not self.cut:
                         self.control.came(Topics().of(name, what), data, self.now)
+                        self._last.append((Topics().of(name, what), data))
             while self.control.outbox:
                 topic, data = self.control.outbox.popleft()
                 self.sent.append((topic, json.loads(data)))
@@ -117,7 +135,7 @@ class World:
 class Plant:
     """Simulated robots at a broker, the control, and who keeps them busy: each robot gets so many tours."""
 
-    def __init__(self, url, count=3, tours=1, speed=50.0, **settings):
+    def __init__(self, url, count=3, tours=1, speed=50.0, records=None, **settings):
         mqtt = MqttConfig(url=url)
         self.serials = [f"r{number:03d}" for number in range(count)]
         made = [SimulatedRobot("sim", name, paced(number)) for number, name in enumerate(self.serials)]
@@ -125,7 +143,8 @@ class Plant:
         self.fleet = SimulatedFleet(list(self.robots.values()), mqtt, speed)
         names = tuple(f"sim/{name}" for name in self.serials)
         config = RobotsConfig(**{"names": names, "again_s": 0.5, **settings})
-        self.control = RobotFleet(config, mqtt, LAYOUT, self.taught, self.told)
+        self.keeps = records is not None
+        self.control = RobotFleet(config, mqtt, LAYOUT, self.taught, self.told, records)
         self.tours, self.given = tours, Counter()
         self.feedback, self.measured, self.latency_s = {}, [], []
         self.changed = threading.Condition()
@@ -143,6 +162,8 @@ class Plant:
 
     def start(self):
         self.control.start()
+        if self.keeps:  # from the first word on
+            self.until(lambda state: state.connected)
         self.fleet.start()
         return self
 

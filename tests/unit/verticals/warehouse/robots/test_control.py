@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 from hotloop.errors import ConfigError, InputError
 from hotloop.types import Claim
 from hotloop.verticals.warehouse.layout import Layout, LayoutConfig
-from hotloop.verticals.warehouse.robots.control import Control, RobotsConfig, named
-from hotloop.verticals.warehouse.robots.messages import BYTES_MAX, Action, Robot
+from hotloop.verticals.warehouse.robots.control import Control, named
+from hotloop.verticals.warehouse.robots.messages import BYTES_MAX, Action, Parameter, Robot
+from hotloop.verticals.warehouse.robots.route import home, route, stopping
+from hotloop.verticals.warehouse.robots.settings import RobotsConfig
 
 R0 = Robot("sim", "r0")
 STATE = "uagv/v2/sim/r0/state"
@@ -545,3 +548,109 @@ def test_through_any_weather_tours_end_and_no_leg_is_told_twice_or_wrong(worlds,
 
 
 PICKS_OF = [{}, {2: [Action("pick-1", "pick")]}, {1: [Action("pick-2", "pick")], 3: [Action("pick-3", "pick")]}]
+
+
+def test_an_action_with_parameters_and_the_robots_answer(world):
+    """It goes out as it was given, under an id of its own; the robot's words are kept by that id."""
+    given = Action("mine", "beep", "NONE", (Parameter("times", 3.0), Parameter("loud", True)))
+    name = world.control.act(R0, given, world.now)
+    assert (name.startswith("beep-"), world.mobile().acts[name].status) == (True, "said")
+    world.pass_on()
+    (_, said) = world.sent[-1]
+    (action,) = said["actions"]
+    parameters = [{"key": "times", "value": 3.0}, {"key": "loud", "value": True}]
+    assert action == {
+        "actionId": name, "actionType": "beep", "blockingType": "NONE", "actionParameters": parameters
+    }  # fmt: skip
+    found = world.mobile().acts[name]
+    assert (found.kind, found.status, found.over, found.words) == ("beep", "FINISHED", True, "")
+
+
+def test_why_an_action_failed_is_in_the_robots_words(world):
+    """Its result, and the errors that it says are about that action; what comes later changes nothing."""
+    name = world.control.act(R0, "pick", world.now)
+    about = lambda name: [{"referenceKey": "actionId", "referenceValue": name}]
+    errors = [
+        {"errorType": "gripper", "errorDescription": "is open", "errorLevel": "WARNING",
+         "errorReferences": about(name)},
+        {"errorType": "other", "errorLevel": "WARNING", "errorReferences": about("another")},
+    ]  # fmt: skip
+
+    def say(status, **more):
+        actions = [{"actionId": name, "actionStatus": status, **more}]
+        world.control.came(STATE, state_of(world, actionStates=actions, errors=errors), world.now)
+
+    say("RUNNING")
+    assert (world.mobile().acts[name].status, world.mobile().acts[name].over) == ("RUNNING", False)
+    say("FAILED", resultDescription="nothing there")
+    assert world.mobile().acts[name].words == "nothing there; gripper is open"
+    say("RUNNING")
+    assert world.mobile().acts[name].status == "FAILED"
+
+
+def test_answers_of_long_ago_are_forgotten(world):
+    """And what is asked by itself is not remembered at all."""
+    names = [world.control.act(R0, "beep", world.now + number) for number in range(40)]
+    assert list(world.mobile().acts) == names[-32:]
+    world.control._ask(world.mobile(), world.now)
+    assert list(world.mobile().acts) == names[-32:]
+
+
+def test_a_cancellation_has_an_answer_too(world, tours):
+    """By the action that says it; a tour of which the robot never heard has none."""
+    world.control.give(R0, "p:1", tours(1), world.now)
+    world.run(lambda world: world.mobile().tour.reached == 2)
+    name = world.control.cancel(R0, world.now)
+    again = world.control.cancel(R0, world.now)
+    assert len({name, again} & world.mobile().tour.cancels) == 2
+    world.pass_on()
+    assert world.mobile().acts[name].status == "FINISHED"
+    world.robot.say_connection("OFFLINE", world.now)
+    world.pass_on()
+    world.control.give(R0, "p:2", tours(1), world.now)
+    assert (world.control.cancel(R0, world.now), world.mobile().tour) == ("", None)
+
+
+def test_a_tour_from_elsewhere_teaches_nothing_where_nothing_was_predicted(world, layout):
+    """The robot goes home; no feedback, and it is over."""
+    world.robot.last = "a3-12.00"
+    world.control.send(R0, "home:1", home(layout, (2, 12.0)), world.now, lesson=False)
+    world.done()
+    world.control.tick(world.now + 60.0)
+    assert (world.robot.last, len(world.measured()), list(world.control.feedback)) == ("a1-0.00", 4, [])
+    assert [(tour.prediction, tour.status) for tour in world.control.over] == [("home:1", "finished")]
+    assert world.control.ended == {}
+
+
+def test_a_tour_that_stops_to_pick_teaches_the_whole_legs(world, layout):
+    """A leg with a stop in it counts without the time of the stop."""
+    whole = route(layout, [(0, 1.0), (0, 1.0)])
+    way, nodes = stopping(whole, [(0, 4.0), (0, 10.0)])
+    work = {node: (Action(f"pick-{node}", "pick"),) for node in nodes}
+    world.control.send(R0, "p:1", replace(way, work=work), world.now)
+    world.done()
+    (found,) = world.control.feedback
+    truth = dict(world.truth())
+    assert {one.output: one.value for one in found.claims} == pytest.approx(
+        {0: truth[0] + truth[1], 1: truth[2] + truth[3]}, abs=0.005
+    )
+    assert world.robot.worked == ["pick-1", "pick-2"]
+
+
+@pytest.mark.parametrize(("at", "failed"), [("robot", set()), ("control", set()), ("nobody", {"pick-2"})])
+def test_what_could_not_be_done_is_told_from_what_was_taken_back(world, layout, at, failed):
+    """A robot that is told to stop says of all that it was still to do that it failed."""
+    way, nodes = stopping(route(layout, [(0, 1.0), (0, 1.0)]), [(0, 4.0), (0, 8.0)])
+    work = {node: (Action(f"pick-{node}", "pick"),) for node in nodes}
+    world.control.send(R0, "p:1", replace(way, work=work), world.now)
+    world.run(lambda world: world.robot.worked == ["pick-1"])
+    tour = world.mobile().tour
+    if at == "nobody":
+        world.robot.actions["pick-2"]["status"] = "FAILED"
+        world.robot.beat(world.now)
+    elif at == "control":
+        world.control.cancel(R0, world.now)
+    else:
+        world.robot.hear("instantActions", {"actions": [{"actionId": "x", "actionType": "cancelOrder"}]}, world.now)
+    world.pass_on()
+    assert (tour.failed, "pick-1" in tour.done, "pick-2" in tour.done) == (failed, True, bool(failed))

@@ -15,10 +15,12 @@ import pytest
 from hotloop.adapters.mqtt import Said
 from hotloop.config import MqttConfig
 from hotloop.errors import ConfigError, DiskFullError, InputError
+from hotloop.store.records import DiskRecords
 from hotloop.testing.vda5050_robot import SimulatedRobot
-from hotloop.verticals.warehouse.robots.control import RobotsConfig
 from hotloop.verticals.warehouse.robots.messages import Action, Robot
 from hotloop.verticals.warehouse.robots.mqtt import RobotFleet
+from hotloop.verticals.warehouse.robots.route import route
+from hotloop.verticals.warehouse.robots.settings import RobotsConfig
 
 R0 = Robot("sim", "r000")
 
@@ -155,7 +157,8 @@ def test_all_that_is_said_fits_the_published_schemas(broker, anybody, plants, sc
         if topic.startswith("uagv/"):
             kind = topic.rpartition("/")[2]
             schemas[kind].validate(json.loads(data))
-            kinds[kind] = kinds.get(kind, 0) + 1
+            asked = b"stateRequest" in data and kind == "instantActions"  # a robot that was there before the control
+            kinds[kind] = kinds.get(kind, 0) + (not asked)
     assert kinds["order"] >= 8
     assert kinds["state"] >= 60
     assert (kinds["instantActions"], kinds["connection"]) == (2, 4)
@@ -376,3 +379,141 @@ def test_what_cannot_be_is_said_to_whoever_asks(layout):
         with pytest.raises(InputError):
             wrong()
     fleet.close()
+
+
+class Recorded:
+    """A plant whose control keeps what it must know again, and may die."""
+
+    def __init__(self, plants, url, path, **settings):
+        self.path, self.records = path, DiskRecords(path)
+        self.plant = plants(url, records=self.records, **settings)
+
+    def die(self):
+        """Nothing more is acknowledged, said or written by this process."""
+        fleet = self.plant.control
+        self.records.commit()  # else whoever gave a tour must give it again: no robot has heard of it
+        with fleet._more:
+            fleet._closing = True
+            fleet._connection.taken = fleet._connection.publish = lambda *_, **__: None
+            fleet._more.notify_all()
+        fleet._thread.join(5)
+        fleet._connection._client._sock_close()  # as a process that is gone: no word of farewell
+        fleet._connection._closing = True
+        fleet._connection._client.disconnect()
+        fleet._connection._client.loop_stop()
+        fleet._connection._client._reset_sockets()
+        self.records.close()
+
+    def live(self, mqtt, layout):
+        """Another process."""
+        plant, self.records = self.plant, DiskRecords(self.path)
+        plant.control = RobotFleet(plant.control._control.config, mqtt, layout, plant.taught, plant.told, self.records)
+        plant.control.start()
+
+
+def test_another_control_goes_on_where_the_first_one_died(broker, plants, layout, tmp_path):
+    """No state is lost, no leg missing, doubled or wrong; the robots saw nothing of it."""
+    kept = Recorded(plants, broker.url, tmp_path / "robots.sqlite", count=5, tours=3, speed=60.0)
+    plant, died = kept.plant, []
+
+    def during():
+        if len(died) < 3 and len(plant.measured) > 40 * (len(died) + 1):
+            died.append(True)
+            kept.die()
+            time.sleep(0.1)
+            kept.live(MqttConfig(url=broker.url), layout)
+
+    plant.dispatch(60.0, during)
+    whole(plant, plant.settled())
+    assert len(died) == 3
+    assert {robot.refused for robot in plant.robots.values()} == {0}
+
+
+def test_nothing_is_said_or_acknowledged_before_it_is_durable(broker, plants, tmp_path, monkeypatch):
+    """A disk that is full: robots hear nothing new; afterwards all goes on, and nothing was lost."""
+    kept = Recorded(plants, broker.url, tmp_path / "robots.sqlite", count=1, speed=100.0)
+    plant = kept.plant
+    plant.until(lambda _: plant.control.floor().free)
+    with monkeypatch.context() as full:
+        def commit():
+            raise DiskFullError("full")
+
+        full.setattr(kept.records, "commit", commit)
+        plant.control.give(R0, "r000:1", plant_tour())
+        time.sleep(0.8)
+        assert plant.robots[R0].order == ""
+    plant.until(lambda _: plant.feedback)
+    whole(plant, plant.settled())
+
+
+def test_feedback_that_the_loop_did_not_take_outlives_the_process(broker, plants, layout, tmp_path):
+    """It is said by the next one, and then it is kept no more."""
+    kept = Recorded(plants, broker.url, tmp_path / "robots.sqlite", count=1, speed=100.0)
+    plant = kept.plant
+
+    def full(_):
+        raise DiskFullError("full")
+
+    plant.control._taught = full
+    plant.until(lambda _: plant.control.floor().free)
+    plant.control.give(R0, "r000:1", plant_tour())
+    plant.until(lambda state: state.waiting == 1 and not state.robots[0].tour)
+    kept.die()
+    assert plant.feedback == {}
+    kept.live(MqttConfig(url=broker.url), layout)
+    plant.until(lambda _: plant.feedback)
+    whole(plant, plant.settled())
+    plant.until(lambda _: not any(name.startswith("feedback/") for name in kept.records.read()))
+
+
+def test_what_is_changed_beside_the_fleet_is_kept_with_it(layout, tmp_path):
+    """At once where it is asked for; in one step with a tour; with what follows from its end."""
+    records = DiskRecords(tmp_path / "robots.sqlite")
+    config = RobotsConfig(names=("a/1",))
+    fleet = RobotFleet(config, MqttConfig(url="mqtt://127.0.0.1:1"), layout, lambda _: None, records=records)
+    assert fleet.change(lambda: (7, {"order/a": b"1"})) == 7
+    assert records.read()["order/a"] == b"1"
+    one = Robot("a", "1")
+    fleet.send(one, "p:1", route(layout, plant_tour()), lambda: {"order/a": b"2"})
+    with pytest.raises(InputError):
+        fleet.send(one, "p:2", route(layout, plant_tour()), lambda: {"order/a": b"3"})
+    records.commit()
+    found = records.read()
+    assert (found["order/a"], "tour/a/1/p:1" in found, "robot/a/1" in found) == (b"2", True, True)
+    fleet.over = lambda tour: {"order/a": tour.status.encode()}
+    assert (fleet.cancel(one), fleet.has_tour(one), fleet.tours()) == ("", False, set())
+    fleet._note({})
+    records.commit()
+    assert records.read()["order/a"] == b"cancelled"
+    fleet.close()
+    records.close()
+
+
+def test_who_is_free_and_where(broker, plants, layout):
+    """A robot that is paused, on a tour, on somebody else's, or at a place that is none here, gets nothing."""
+    plant = plants(broker.url, count=1, speed=20.0)
+    robot = plant.robots[R0]
+    plant.until(lambda _: plant.control.floor().free == ((R0, (0, 0.0)),))
+
+    def changed(**fields):
+        with plant.fleet.lock:
+            for name, value in fields.items():
+                setattr(robot, name, value)
+            robot.beat(plant.fleet.now())
+
+    for away, back in (
+        ({"paused": True}, {"paused": False}), ({"last": "dock-7"}, {"last": "a1-0.00"}),
+        ({"nodes": [{"nodeId": "x", "sequenceId": 2, "released": True}]}, {"nodes": []}),
+    ):  # fmt: skip
+        changed(**away)
+        plant.until(lambda _: plant.control.floor().free == ())
+        changed(**back)
+        plant.until(lambda _: plant.control.floor().free)
+    changed(last="a3-12.50")
+    plant.until(lambda _: plant.control.floor().free == ((R0, (2, 12.5)),))
+    changed(last="")
+    plant.until(lambda _: plant.control.floor().free == ((R0, (0, 0.0)),))
+    changed(last="a1-0.00")
+    plant.control.give(R0, "p:1", plant_tour())
+    plant.until(lambda _: plant.control.floor().busy)
+    assert (plant.control.floor().free, sum(plant.control.floor().busy.values())) == ((), 1)

@@ -14,7 +14,7 @@ from hotloop.verticals.warehouse.classic import CLASSIC
 from hotloop.verticals.warehouse.exact import options, solve, walked
 from hotloop.verticals.warehouse.layout import Layout, LayoutConfig
 from hotloop.verticals.warehouse.robots.messages import Action
-from hotloop.verticals.warehouse.robots.route import LEGS_MAX, route
+from hotloop.verticals.warehouse.robots.route import LEGS_MAX, home, named_place, place_of, route, routes, stopping
 
 BLOCK = Layout(LayoutConfig(aisles=5, parts=3, depot=2))
 METRES = st.sampled_from([0.0, 0.1, 5.0, 10.0, 12.5, 15.0, 20.0, 29.9, 30.0])
@@ -123,3 +123,87 @@ def test_work_where_there_is_no_node_is_refused(layout):
     """A typing error must not be work that nobody does."""
     with pytest.raises(InputError, match="node 7"):
         route(layout, [(0, 1.0)], {7: [Action("a", "pick")]})
+
+
+@settings(deadline=None)
+@given(PLACES, st.integers(0, 99))
+def test_a_robot_comes_by_every_pick_and_stops_there(picks, seed):
+    """Cut there, a tour is as long as before, and each leg knows the output that it is a part of."""
+    times = BLOCK.planned_s * np.random.default_rng(seed).uniform(0.5, 3.0, BLOCK.stretches)
+    _, plans = solve(options(BLOCK, [picks], [times]))
+    legs = [(stretch, round(share, 6)) for stretch, share in walked(BLOCK, picks, plans[0], times)]
+    if not legs:  # all of it is at the depot
+        return
+    tour = route(BLOCK, legs)
+    found, nodes = stopping(tour, picks)
+    for pick, node in zip(picks, nodes, strict=True):
+        assert found.places[node] == pytest.approx(pick, abs=2e-3)
+    for output, (stretch, share) in enumerate(tour.legs):
+        parts = [leg for leg, of in zip(found.legs, found.outputs, strict=True) if of == output]
+        assert {one for one, _ in parts} == {stretch}
+        assert sum(part for _, part in parts) == pytest.approx(share, abs=1e-6)
+        assert all(part > 0 for _, part in parts)
+    assert set(tour.places) <= set(found.places)
+
+
+def test_a_leg_that_was_cut_teaches_as_one():
+    """The seconds of its parts together; none if one of them is not known."""
+    tour = route(BLOCK, [(6, 1.0), (7, 0.5), (7, 0.5), (6, 1.0)])
+    found, nodes = stopping(tour, [(2, 4.0), (2, 8.0), (2, 15.0), (2, 4.0)])
+    assert (found.outputs, nodes) == ((0, 0, 0, 1, 2, 3, 3, 3), [1, 2, 4, 1])
+    assert [found.node_id(node) for node in nodes] == ["a3-4.00", "a3-8.00", "a3-15.00", "a3-4.00"]
+    seconds = {leg: 1.0 + leg for leg in range(8)}
+    assert found.taught(seconds) == {0: 6.0, 1: 4.0, 2: 5.0, 3: 21.0}
+    assert found.taught({leg: s for leg, s in seconds.items() if leg not in (2, 7)}) == {1: 4.0, 2: 5.0}
+    assert tour.taught({1: 2.0, 0: 1.0}) == {0: 1.0, 1: 2.0}
+
+
+def test_a_pick_that_is_not_on_the_way_is_said():
+    """Instead of a robot that comes back without it."""
+    tour = route(BLOCK, [(6, 0.5), (6, 0.5)])
+    with pytest.raises(InputError, match=r"does not come by a3-6\.00"):
+        stopping(tour, [(2, 5.0), (2, 6.0)])
+    with pytest.raises(InputError, match=r"does not come by a2-5\.00"):
+        stopping(tour, [(1, 5.0)])
+
+
+@given(st.integers(0, 4), st.floats(0, 30))
+def test_a_node_says_where_it_is(aisle, metres):
+    """To the centimetre."""
+    found = place_of(BLOCK, named_place((aisle, metres)))
+    assert found == (aisle, pytest.approx(metres, abs=0.006))
+
+
+@pytest.mark.parametrize(
+    "node", ["", "a0-1.00", "a6-1.00", "a1-30.01", "a1-1", "b1-1.00", "a1-1.00 ", "a01-1.00", "dock"]
+)
+def test_a_node_of_elsewhere_is_no_place(node):
+    """Of another warehouse, or another control."""
+    assert place_of(BLOCK, node) is None
+
+
+@given(st.integers(0, 4), METRES)
+def test_from_anywhere_there_is_a_way_home(aisle, metres):
+    """Out at the front, along the cross-aisle, to the depot; from the depot there is none to go."""
+    if (aisle, metres) == (2, 0.0):
+        with pytest.raises(InputError):
+            home(BLOCK, (aisle, metres))
+        return
+    found = home(BLOCK, (aisle, metres))
+    assert (found.places[0], found.places[-1]) == ((aisle, metres), (2, 0.0))
+    assert all(at <= before for (to, before), (aisle, at) in itertools.pairwise(found.places) if to == aisle)
+
+
+def test_where_a_robot_turns_first_may_be_left_open():
+    """From the middle of a stretch both ways may join."""
+    both = routes(BLOCK, [(4, 0.2), (4, 0.2)], (1, 15.0))
+    assert [tour.places[1] for tour in both] == [(1, 17.0), (1, 13.0)]
+    assert [tour.places[1] for tour in routes(BLOCK, [(4, 0.5), (3, 1.0)], (1, 15.0))] == [(1, 10.0)]
+    assert len(routes(BLOCK, [(6, 1.0), (6, 1.0)], (2, 0.0))) == 1
+
+
+def test_a_tour_may_begin_elsewhere():
+    """Its legs must join there."""
+    assert route(BLOCK, [(4, 0.5), (5, 0.1)], start=(1, 15.0)).places == ((1, 15.0), (1, 20.0), (1, 21.0))
+    with pytest.raises(InputError, match="cannot be gone from 15 m of aisle 2"):
+        route(BLOCK, [(6, 1.0)], start=(1, 15.0))

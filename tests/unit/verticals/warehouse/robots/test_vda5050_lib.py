@@ -11,9 +11,9 @@ import pytest
 from hotloop.config import MqttConfig
 from hotloop.errors import NotFoundError
 from hotloop.testing.vda5050_lib.peer import NodeRobots
-from hotloop.verticals.warehouse.robots.control import RobotsConfig
 from hotloop.verticals.warehouse.robots.messages import Action, Robot
 from hotloop.verticals.warehouse.robots.mqtt import RobotFleet
+from hotloop.verticals.warehouse.robots.settings import RobotsConfig
 
 FASTER = 20.0
 SPEED_M_S = 2.0 * FASTER  # of their vehicles, in our time
