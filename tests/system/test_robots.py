@@ -216,8 +216,8 @@ def test_killed_thirty_times_nothing_is_lost_or_done_twice(halls, capsys):
 
 
 def test_without_the_hub_robots_go_on_and_an_operator_has_the_last_word(halls):
-    """The hub is gone: orders are picked on what is known. A robot that was told to stop stands where it is; it goes
-    home, or on its next tour from there, and what it had not picked is picked by another tour.
+    """The hub is gone: orders are picked on what is known. A robot that was told to stop stands where it is; its
+    next tour begins there, and what it had not picked is picked by it.
     """
     hall, orders = halls(robots=1, speed=40.0), drawn(3)
     hall.on()

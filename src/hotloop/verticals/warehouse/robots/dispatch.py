@@ -24,14 +24,13 @@ from hotloop.verticals.warehouse.robots.control import Tour
 from hotloop.verticals.warehouse.robots.desk import Desk, picking
 from hotloop.verticals.warehouse.robots.messages import Robot
 from hotloop.verticals.warehouse.robots.mqtt import RobotFleet
-from hotloop.verticals.warehouse.robots.route import Route, home, routes, stopping
+from hotloop.verticals.warehouse.robots.route import Route, routes, stopping
 from hotloop.verticals.warehouse.robots.settings import RobotsConfig
 from hotloop.verticals.warehouse.task import Request, Warehouse
 
 _LOOK_S: Final = 0.1
 _RETRY_S: Final = 2.0
 _REST_S_MAX: Final = 60.0
-_HOME: Final = "home"
 _log = logging.getLogger(__name__)
 
 
@@ -106,29 +105,12 @@ class Dispatcher:
         times = self._task.expected(self._agent.predictor.head, now, busy)
         batch = lying_together(self.layout, waiting, self._config.capacity, times)
         picks = [pick for order in batch for pick in order.picks]
-        asked = request_of(self.layout, picks, now, busy, place)
-        if asked is None:
-            self._fleet.send(robot, f"{_HOME}:{robot.serial}:{int(now * 1e3)}", home(self.layout, place))
-            return
+        elsewhere = place != (self.layout.config.depot, 0.0)
+        asked = Request(picks, now, dict(busy), place if elsewhere else None)
         said = self._agent.sense(Payload(msgspec.json.encode(asked), "application/json"))
         way, nodes = stopped(routes(self.layout, legs_of(said.outputs), place), picks)
         work = picking(said.id, self._config.pick, batch, nodes)
         self._fleet.send(robot, said.id, replace(way, work=work), lambda: self._desk.sent(said.id, batch, nodes))
-
-
-def request_of(
-    layout: Layout, picks: Sequence[Place], now: float, busy: Mapping[int, int], start: Place
-) -> Request | None:
-    """What the loop is asked for a robot that stands at `start`; None if it cannot be asked for a tour from there.
-
-    A tour from elsewhere than the depot is asked for as soon as `Request` has a `start`.
-    """
-    asked: dict[str, object] = {"picks": list(picks), "at": now, "busy": dict(busy)}
-    if start != (layout.config.depot, 0.0):
-        if "start" not in Request.__struct_fields__:
-            return None
-        asked["start"] = start
-    return msgspec.convert(asked, Request)
 
 
 def stopped(tours: Sequence[Route], picks: Sequence[Place]) -> tuple[Route, list[int]]:

@@ -15,7 +15,7 @@ from hotloop.types import Claim
 from hotloop.verticals.warehouse.layout import Layout, LayoutConfig
 from hotloop.verticals.warehouse.robots.control import Control, named
 from hotloop.verticals.warehouse.robots.messages import BYTES_MAX, Action, Parameter, Robot
-from hotloop.verticals.warehouse.robots.route import home, route, stopping
+from hotloop.verticals.warehouse.robots.route import route, stopping
 from hotloop.verticals.warehouse.robots.settings import RobotsConfig
 
 R0 = Robot("sim", "r0")
@@ -614,7 +614,8 @@ def test_a_cancellation_has_an_answer_too(world, tours):
 def test_a_tour_from_elsewhere_teaches_nothing_where_nothing_was_predicted(world, layout):
     """The robot goes home; no feedback, and it is over."""
     world.robot.last = "a3-12.00"
-    world.control.send(R0, "home:1", home(layout, (2, 12.0)), world.now, lesson=False)
+    way = route(layout, [*layout.along(2, 12.0, 0.0), *layout.across(0, 2, 0)], start=(2, 12.0))
+    world.control.send(R0, "home:1", way, world.now, lesson=False)
     world.done()
     world.control.tick(world.now + 60.0)
     assert (world.robot.last, len(world.measured()), list(world.control.feedback)) == ("a1-0.00", 4, [])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 
-import msgspec
 import pytest
 
 from hotloop.agent import Agent, Place
@@ -19,12 +18,11 @@ from hotloop.verticals.warehouse.layout import Layout, LayoutConfig
 from hotloop.verticals.warehouse.robots import dispatch
 from hotloop.verticals.warehouse.robots.control import Tour
 from hotloop.verticals.warehouse.robots.desk import Desk, Wanted
-from hotloop.verticals.warehouse.robots.dispatch import Dispatcher, legs_of, request_of, stopped
+from hotloop.verticals.warehouse.robots.dispatch import Dispatcher, legs_of, stopped
 from hotloop.verticals.warehouse.robots.messages import Robot
 from hotloop.verticals.warehouse.robots.mqtt import Floor
 from hotloop.verticals.warehouse.robots.route import route, routes
 from hotloop.verticals.warehouse.robots.settings import RobotsConfig
-from hotloop.verticals.warehouse.task import Request
 
 CONFIG = LoopConfig(vertical="warehouse", tables={"warehouse": {"layout": {"aisles": 4}}})
 LAYOUT = Layout(LayoutConfig(aisles=4))
@@ -115,47 +113,17 @@ def test_without_orders_or_without_robots_nothing_is_asked():
     assert shop.agent._spool.waiting("events", 9) == []
 
 
-def test_a_robot_that_stands_elsewhere_goes_home_first(monkeypatch):
-    """Where the loop cannot be asked for a tour from there; it teaches nothing, and the orders wait."""
-    monkeypatch.setattr(dispatch, "Request", Without)
+def test_a_robot_that_stands_elsewhere_gets_a_tour_from_there():
+    """By all picks, and back to the depot."""
     shop = Shop((R0, (2, 12.5)))
     shop.order((1, 5.0))
     assert shop.dispatcher.step()
-    ((robot, name, way, changes),) = shop.fleet.sent
-    assert (robot, name.startswith("home:r0:"), changes) == (R0, True, None)
-    assert (way.places[0], way.places[-1], way.work) == ((2, 12.5), DEPOT, {})
-    assert shop.desk.show("a").status == "waiting"
-
-
-class Without(msgspec.Struct):
-    """A request as it was before it had a start."""
-
-    picks: list[tuple[int, float]]
-    at: float = 0.0
-    busy: dict[int, int] = {}
-
-
-class With(Without):
-    """A request that has one."""
-
-    start: tuple[int, float] | None = None
-
-
-@pytest.mark.parametrize(("kind", "place", "found"), [
-    (Without, DEPOT, Without([(1, 5.0)], 7.0, {3: 1})), (Without, (1, 2.0), None),
-    (With, DEPOT, With([(1, 5.0)], 7.0, {3: 1})), (With, (1, 2.0), With([(1, 5.0)], 7.0, {3: 1}, (1, 2.0))),
-])  # fmt: skip
-def test_where_a_tour_begins_is_asked_where_it_can_be(monkeypatch, kind, place, found):
-    """At the depot nothing need be said."""
-    monkeypatch.setattr(dispatch, "Request", kind)
-    assert request_of(LAYOUT, [(1, 5.0)], 7.0, {3: 1}, place) == found
-
-
-def test_the_loops_own_request_can_be_asked():
-    """Whatever fields it has."""
-    found = request_of(LAYOUT, [(1, 5.0)], 7.0, {}, DEPOT)
-    assert isinstance(found, Request)
-    assert found.picks == [(1, 5.0)]
+    ((robot, _, way, _),) = shop.fleet.sent
+    assert robot == R0
+    assert (way.places[0], way.places[-1]) == ((2, 12.5), DEPOT)
+    assert (1, 5.0) in way.places
+    assert list(way.work) != []
+    assert shop.desk.show("a").status != "waiting"
 
 
 def test_a_robot_whose_tour_did_not_end_well_rests_ever_longer(monkeypatch):
