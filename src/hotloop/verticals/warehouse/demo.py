@@ -32,9 +32,7 @@ from hotloop.verticals.warehouse.task import Request, Warehouse
 
 CAPACITY, ROBOTS, PER_S, SEED = 20, 8, 0.35, 1
 _ORDERS_A_S = 25.0  # of this machine's time: the demo lasts about so long
-_HALF_LIFE_S = 1800.0
-
-_SETTINGS = f'name = "demo"\nvertical = "warehouse"\n[learn]\nhalf_life_s = {_HALF_LIFE_S}\n'
+_SETTINGS = 'name = "demo"\nvertical = "warehouse"\n[learn]\nhalf_life_s = {half_life_s}\n'
 
 out = Console()
 
@@ -72,7 +70,8 @@ def demo(*, data: Path | None, seconds: float, lines: int, folder: Path) -> None
     """Run it for about `seconds`; then print the table and where its pictures are."""
     if data is not None:
         raise ConfigError("this demo draws its own orders: leave --data out")
-    place = fresh_run(folder, _SETTINGS)
+    half_life_s = max(1.0, seconds)  # on the wall: about half an hour on the floor, whose clock goes 70 times as fast
+    place = fresh_run(folder, _SETTINGS.format(half_life_s=half_life_s))
     layout = Layout(LayoutConfig())
     orders = random_orders(layout, max(200, int(_ORDERS_A_S * seconds)), PER_S, SEED)
     found: dict[str, list[Trip]] = {}
@@ -87,7 +86,7 @@ def demo(*, data: Path | None, seconds: float, lines: int, folder: Path) -> None
         found[name] = run(floor, Fixed(floor, router, CAPACITY, together, oracle), orders, ROBOTS)
     tables = {"warehouse": {"layout": msgspec.to_builtins(layout.config)}}
     own = LoopConfig(name="warehouse-demo", vertical="warehouse", tables=tables)
-    learn = msgspec.structs.replace(own.learn, half_life_s=_HALF_LIFE_S)
+    learn = msgspec.structs.replace(own.learn, half_life_s=half_life_s)
     config = resolve(msgspec.structs.replace(own, learn=learn), place)
     with closing(Engine(config, load_vertical(config), open_embedded(config))) as engine:
         floor = Floor(layout, uneven(layout, SEED), disturbed(layout, orders, SEED), SEED)
