@@ -35,12 +35,12 @@ from hotloop.verticals.warehouse.task import Request, Warehouse, vertical
 CAPACITY = 20
 HALF_LIFE_S = 1800.0
 FIT_TRIPS, KNOWN_MAX = 50, 2000
-NIGHT_S = 4 * 3600.0  # a shift: what "nightly" learning waits for
+NIGHT_ORDERS = 1500  # of another day, learned in the night before
 
 
 @dataclass
 class Learner:
-    """hotloop's own: the vertical, the reflex, the head that answers. `every_s`: 0 learns after each trip."""
+    """hotloop's own: the vertical, the reflex, the head that answers. `every_s`: 0 learns after each trip, infinity never."""
 
     floor: Floor
     every_s: float = 0.0
@@ -91,6 +91,15 @@ class Learner:
             self.head, self.last_s, self.waiting = self.reflex.head(), trip.ended, []
 
 
+def rested(floor: Floor) -> Learner:
+    """One that learned another day on the same floor, in the night, and nothing since."""
+    learner = Learner(floor, every_s=np.inf)
+    run(Floor(floor.layout, floor.truth, [], 999), learner, random_orders(floor.layout, NIGHT_ORDERS, 0.35, 999), 8)
+    learner.reflex.learn(learner.waiting)
+    learner.head, learner.waiting = learner.reflex.head(), []
+    return learner
+
+
 POLICIES: dict[str, Callable[[Floor], Fixed | Learner]] = {
     "s-shape, first come": lambda floor: Fixed(floor, "s-shape", CAPACITY),
     "return, first come": lambda floor: Fixed(floor, "return", CAPACITY),
@@ -98,7 +107,7 @@ POLICIES: dict[str, Callable[[Floor], Fixed | Learner]] = {
     "combined, first come": lambda floor: Fixed(floor, "combined", CAPACITY),
     "exact on planned times, first come": lambda floor: Fixed(floor, "exact", CAPACITY),
     "exact on planned times, batched": lambda floor: Fixed(floor, "exact", CAPACITY, together=True),
-    "the same, times learned nightly": lambda floor: Learner(floor, every_s=NIGHT_S),
+    "the same, times learned the night before": lambda floor: rested(floor),
     "hotloop": Learner,
     "hotloop, with a value of congestion": lambda floor: Learner(floor, considerate=True),
     "oracle": lambda floor: Fixed(floor, "exact", CAPACITY, together=True, oracle=True),

@@ -6,6 +6,7 @@ and at the back. A place is (aisle, metres from the front). Both ways along a st
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,7 +14,7 @@ import numpy as np
 from msgspec import Meta
 
 from hotloop.config import Section
-from hotloop.errors import InputError
+from hotloop.errors import ConfigError, InputError
 from hotloop.types import Floats
 
 Place = tuple[int, float]
@@ -30,6 +31,15 @@ class LayoutConfig(Section, frozen=True):
     apart_m: Annotated[float, Meta(gt=0)] = 4.0  # from an aisle to the next
     speed_m_s: Annotated[float, Meta(gt=0)] = 1.5  # of a robot, as planned
     depot: Annotated[int, Meta(ge=0)] = 0  # the aisle at whose front end robots start and end
+
+
+def check_layout(config: LayoutConfig) -> None:
+    """ConfigError if no tour can be had in it: the depot is at no aisle, or a number is not finite."""
+    if config.depot >= config.aisles:
+        raise ConfigError(f"[warehouse.layout] depot = {config.depot}: there are the aisles 0 to {config.aisles - 1}")
+    for name in ("block_m", "apart_m", "speed_m_s"):
+        if not math.isfinite(value := getattr(config, name)):
+            raise ConfigError(f"[warehouse.layout] {name} = {value}: give a finite number")
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ from msgspec import Meta
 
 from hotloop.config import LoopConfig, Section, own_table
 from hotloop.errors import ConfigError, InputError, ModelError
-from hotloop.types import Example, Floats, Head, Outcome, Output, Payload, Proposals, Rows, digest
+from hotloop.types import UNREADABLE, Example, Floats, Head, Outcome, Output, Payload, Proposals, Rows, digest
 from hotloop.verticals.warehouse import routing
 from hotloop.verticals.warehouse.classic import CLASSIC
 from hotloop.verticals.warehouse.cost import Costs
-from hotloop.verticals.warehouse.layout import Layout, LayoutConfig, Leg, Place
+from hotloop.verticals.warehouse.layout import Layout, LayoutConfig, Leg, Place, check_layout
 from hotloop.verticals.warehouse.policy import Routing, routing_of, steered
 from hotloop.verticals.warehouse.robots.settings import RobotsConfig
 
@@ -67,6 +67,7 @@ class Request(msgspec.Struct, frozen=True):
 def vertical(config: LoopConfig) -> Warehouse:
     """Entry point: the vertical for `config`. ConfigError if `[warehouse]` cannot be."""
     settings = own_table(config, "warehouse", WarehouseConfig)
+    check_layout(settings.layout)
     try:
         return Warehouse(settings, config.learn.seed)
     except ModelError as error:
@@ -113,7 +114,7 @@ class Warehouse:
         """The request as one row: lines, places, time of day, robots by stretch. InputError."""
         try:
             asked = msgspec.json.decode(payload.data, type=Request)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise InputError(f'a request is JSON such as {{"picks": [[3, 12.5]], "at": 0}}: {error}') from error
         if not 1 <= len(asked.picks) <= _PICKS_MAX:
             raise InputError(f"a request has 1 to {_PICKS_MAX} picks, this one {len(asked.picks)}")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
-from hotloop.errors import InputError
+from hotloop.config import LoopConfig
+from hotloop.errors import ConfigError, InputError
 from hotloop.verticals.warehouse.layout import Layout, LayoutConfig
+from hotloop.verticals.warehouse.task import vertical
 
 
 def test_stretches_are_counted_and_named(layout):
@@ -52,3 +56,13 @@ def test_a_place_that_is_not_there_is_said(layout, place):
     with pytest.raises(InputError, match="6 aisles of 30 m"):
         layout.check(place)
     assert layout.check((5, 30.0)) == (5, 30.0)
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"depot": 10}, "depot = 10: there are the aisles 0 to 9"), ({"apart_m": float("inf")}, "apart_m = inf"),
+    ({"block_m": float("inf")}, "block_m = inf"), ({"speed_m_s": float("inf")}, "speed_m_s = inf"),
+])  # fmt: skip
+def test_a_layout_without_tours_is_refused_at_the_start(change, words):
+    """Not at the first request, and not by empty tours."""
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        vertical(LoopConfig(vertical="warehouse", tables={"warehouse": {"layout": change}}))

@@ -256,3 +256,11 @@ def test_a_tour_may_not_begin_outside(task, start):
     """What is not in the warehouse is named."""
     with pytest.raises(InputError, match=r"place|request"):
         task.propose(Payload(json.dumps({"picks": [[0, 1.0]], "start": start}).encode()))
+
+
+def test_a_request_as_deep_as_can_be_is_refused():
+    """Not a crash: what is nested beyond the decoder's limit is no request."""
+    task = vertical(LoopConfig(vertical="warehouse"))
+    deep = b'{"picks": [[3, 5]], "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    with pytest.raises(InputError, match="a request is JSON"):
+        task.propose(Payload(deep))

@@ -89,7 +89,9 @@ class Desk:
         """
         fresh: dict[str, Kept] = {}
         for one in wanted:
-            picks = tuple(self._layout.check(place) for place in one.picks)
+            picks = tuple(self._place(place) for place in one.picks)
+            if set(picks) == {(self._layout.config.depot, 0.0)}:
+                raise InputError(f"order {one.order}: all of it is at the depot, where tours begin and end")
             known = self._find(one.order) or fresh.get(one.order)
             if known is None:
                 fresh[one.order] = Kept(self._number + len(fresh) + 1, one.order, picks, now)
@@ -103,6 +105,11 @@ class Desk:
         self._number += len(fresh)
         self._waiting |= fresh
         return len(fresh), _changes(fresh.values())
+
+    def _place(self, place: Place) -> Place:
+        """A pick's place to the centimetre, as nodes have it. InputError."""
+        aisle, metres = self._layout.check(place)
+        return aisle, min(round(metres, 2), self._layout.length_m)
 
     def waiting(self) -> list[Order]:
         """Orders that wait, as they came, with what is left of each to pick."""

@@ -24,13 +24,14 @@ from hotloop.verticals.warehouse.robots.control import Tour
 from hotloop.verticals.warehouse.robots.desk import Desk, picking
 from hotloop.verticals.warehouse.robots.messages import Robot
 from hotloop.verticals.warehouse.robots.mqtt import RobotFleet
-from hotloop.verticals.warehouse.robots.route import Route, routes, stopping
+from hotloop.verticals.warehouse.robots.route import Route, home, routes, stopping
 from hotloop.verticals.warehouse.robots.settings import RobotsConfig
 from hotloop.verticals.warehouse.task import Request, Warehouse
 
 _LOOK_S: Final = 0.1
 _RETRY_S: Final = 2.0
 _REST_S_MAX: Final = 60.0
+_HOME: Final = "home"
 _log = logging.getLogger(__name__)
 
 
@@ -70,8 +71,7 @@ class Dispatcher:
         while not stop.wait(_LOOK_S):
             try:
                 while self.step():
-                    pass
-                self.trouble = ""
+                    self.trouble = ""
             except HotloopError as error:
                 if self.trouble != str(error):
                     _log.warning("no tour is given: %s", error)
@@ -83,11 +83,20 @@ class Dispatcher:
         got nothing.
         """
         floor, waiting = self._fleet.floor(), self._fleet.beside(self._desk.waiting)
-        now_s = time.monotonic()
+        failed: HotloopError | None = None
         for robot, place in floor.free if waiting else ():
-            if now_s >= self._rests.setdefault(robot, _Rest()).until_s:
+            rest = self._rests.setdefault(robot, _Rest())
+            if time.monotonic() < rest.until_s:
+                continue
+            try:
                 self._give(robot, place, waiting, floor.busy)
+            except HotloopError as error:  # this one rests, so that it does not keep the others from their tours
+                failed = error
+                self._rested(rest)
+            else:
                 return True
+        if failed is not None:
+            raise failed
         return False
 
     def ended(self, tour: Tour) -> Changes:
@@ -96,9 +105,13 @@ class Dispatcher:
         if tour.status == "finished":
             rest.tries, rest.until_s = 0, 0.0
         else:
-            pause_s = min(self._config.again_s * 2.0**rest.tries, max(_REST_S_MAX, self._config.again_s))
-            rest.tries, rest.until_s = min(rest.tries + 1, 16), time.monotonic() + pause_s
+            self._rested(rest)
         return self._desk.ended(tour)
+
+    def _rested(self, rest: _Rest) -> None:
+        """Twice as long as the last time."""
+        pause_s = min(self._config.again_s * 2.0**rest.tries, max(_REST_S_MAX, self._config.again_s))
+        rest.tries, rest.until_s = min(rest.tries + 1, 16), time.monotonic() + pause_s
 
     def _give(self, robot: Robot, place: Place, waiting: Sequence[Order], busy: Mapping[int, int]) -> None:
         now = time.time()
@@ -108,7 +121,14 @@ class Dispatcher:
         elsewhere = place != (self.layout.config.depot, 0.0)
         asked = Request(picks, now, dict(busy), place if elsewhere else None)
         said = self._agent.sense(Payload(msgspec.json.encode(asked), "application/json"))
-        way, nodes = stopped(routes(self.layout, legs_of(said.outputs), place), picks)
+        try:
+            way, nodes = stopped(routes(self.layout, legs_of(said.outputs), place), picks)
+        except InputError:
+            if not elsewhere:
+                raise
+            # legs say no direction: some tours from the middle of an aisle can be read in more than one way
+            self._fleet.send(robot, f"{_HOME}:{robot.serial}:{int(now * 1e3)}", home(self.layout, place))
+            return
         work = picking(said.id, self._config.pick, batch, nodes)
         self._fleet.send(robot, said.id, replace(way, work=work), lambda: self._desk.sent(said.id, batch, nodes))
 

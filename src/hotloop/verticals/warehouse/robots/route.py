@@ -125,6 +125,13 @@ def routes(layout: Layout, legs: Sequence[Leg], start: Place) -> list[Route]:
     return found
 
 
+def home(layout: Layout, start: Place) -> Route:
+    """From a place to the depot: out at the front, and along the front cross-aisle. InputError if it is there."""
+    aisle, metres = layout.check(start)
+    legs = [*layout.along(aisle, metres, 0.0), *layout.across(0, aisle, layout.config.depot)]
+    return next(tour for tour in routes(layout, legs, start) if tour.places[-1] == (layout.config.depot, 0.0))
+
+
 def _joined(layout: Layout, legs: Sequence[Leg], start: Place, first: int) -> tuple[Place, ...]:
     """The places between legs, if the first one goes that way where it can."""
     here, way, last = start, -first, -1

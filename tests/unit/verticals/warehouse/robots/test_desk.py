@@ -266,3 +266,16 @@ def test_what_is_no_order_cannot_be_read(text):
     """Its name, its picks, and nothing else."""
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(text, type=Wanted)
+
+
+def test_picks_are_kept_to_the_centimetre_and_are_not_all_at_the_depot():
+    """Nodes are named by centimetres: two picks nearer than that are at one; to the depot nobody drives."""
+    kept = Desk(RobotsConfig(), LAYOUT)
+    kept.take([Wanted("near", ((1, 5.004), (1, 5.0041)))], 0.0)
+    assert kept.waiting()[0].picks == ((1, 5.0), (1, 5.0))
+    depot = (LAYOUT.config.depot, 0.0)
+    with pytest.raises(InputError, match="all of it is at the depot"):
+        kept.take([Wanted("none", (depot, (depot[0], 0.001)))], 0.0)
+    assert len(kept.waiting()) == 1
+    kept.take([Wanted("some", (depot, (1, 5.0)))], 0.0)
+    assert len(kept.waiting()) == 2

@@ -126,6 +126,44 @@ def test_a_robot_that_stands_elsewhere_gets_a_tour_from_there():
     assert shop.desk.show("a").status != "waiting"
 
 
+def test_where_legs_can_be_read_in_more_than_one_way_the_robot_goes_home_first(monkeypatch):
+    """It teaches nothing, and the orders wait for the next tour."""
+    monkeypatch.setattr(dispatch, "stopped", unreadable)
+    shop = Shop((R0, (2, 12.5)))
+    shop.order((1, 5.0))
+    assert shop.dispatcher.step()
+    ((robot, name, way, changes),) = shop.fleet.sent
+    assert (robot, name.startswith("home:r0:"), changes) == (R0, True, None)
+    assert (way.places[0], way.places[-1], way.work) == ((2, 12.5), DEPOT, {})
+    assert shop.desk.show("a").status == "waiting"
+
+
+def unreadable(*_):
+    """As for a tour that cannot be driven by all picks."""
+    raise InputError("the tour does not come by a7-8.40")
+
+
+def test_a_robot_that_cannot_be_given_a_tour_keeps_no_other_from_it(monkeypatch):
+    """The first one rests, the second one gets the orders; where nobody can, it is said."""
+    real, asked = dispatch.stopped, []
+
+    def fails_once(*given):
+        asked.append(1)
+        return unreadable() if len(asked) == 1 else real(*given)
+
+    monkeypatch.setattr(dispatch, "stopped", fails_once)
+    shop = Shop((R0, DEPOT), (R1, DEPOT))
+    shop.order((1, 5.0))
+    assert shop.dispatcher.step()
+    assert [sent[0] for sent in shop.fleet.sent] == [R1]
+    monkeypatch.setattr(dispatch, "stopped", unreadable)
+    alone = Shop((R0, DEPOT))
+    alone.order((1, 5.0))
+    with pytest.raises(InputError, match=r"a7-8\.40"):
+        alone.dispatcher.step()
+    assert not alone.dispatcher.step()
+
+
 def test_a_robot_whose_tour_did_not_end_well_rests_ever_longer(monkeypatch):
     """Others get the orders meanwhile; one that ends well is as if nothing had been."""
     now = [100.0]
@@ -148,19 +186,21 @@ def test_a_robot_whose_tour_did_not_end_well_rests_ever_longer(monkeypatch):
     assert shop.dispatcher._rests[R0].until_s == 0.0
 
 
-def test_what_cannot_be_given_is_said_and_nothing_is_lost():
-    """The order waits on; it is said once what is wrong, and again when it is over."""
-    shop, stop = Shop((R0, DEPOT)), threading.Event()
+def test_what_cannot_be_given_is_said_and_nothing_is_lost(monkeypatch):
+    """The order waits on; it is said what is wrong until a tour is given again, after a rest."""
+    now = [100.0]
+    monkeypatch.setattr(dispatch.time, "monotonic", lambda: now[0])
+    shop, stop = Shop((R0, DEPOT), again_s=5.0), threading.Event()
     shop.order((1, 5.0))
     shop.fleet.refuses = InputError("it has one")
-    with pytest.raises(InputError):
-        shop.dispatcher.step()
-    assert shop.desk.show("a").status == "waiting"
     waits = iter([False, False, True])
     stop.wait = lambda _: next(waits)
     shop.dispatcher.run(stop)
-    assert shop.dispatcher.trouble == "it has one"
+    assert (shop.dispatcher.trouble, shop.desk.show("a").status) == ("it has one", "waiting")
     shop.fleet.refuses = None
+    assert not shop.dispatcher.step(), "it rests"
+    assert shop.dispatcher.trouble == "it has one"
+    now[0] += 5.1
     waits = iter([False, True])
     shop.dispatcher.run(stop)
     assert (shop.dispatcher.trouble, shop.desk.show("a").status) == ("", "on tour")

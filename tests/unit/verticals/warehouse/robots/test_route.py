@@ -14,7 +14,7 @@ from hotloop.verticals.warehouse.classic import CLASSIC
 from hotloop.verticals.warehouse.exact import options, solve, walked
 from hotloop.verticals.warehouse.layout import Layout, LayoutConfig
 from hotloop.verticals.warehouse.robots.messages import Action
-from hotloop.verticals.warehouse.robots.route import LEGS_MAX, named_place, place_of, route, routes, stopping
+from hotloop.verticals.warehouse.robots.route import LEGS_MAX, home, named_place, place_of, route, routes, stopping
 
 BLOCK = Layout(LayoutConfig(aisles=5, parts=3, depot=2))
 METRES = st.sampled_from([0.0, 0.1, 5.0, 10.0, 12.5, 15.0, 20.0, 29.9, 30.0])
@@ -180,6 +180,18 @@ def test_a_node_says_where_it_is(aisle, metres):
 def test_a_node_of_elsewhere_is_no_place(node):
     """Of another warehouse, or another control."""
     assert place_of(BLOCK, node) is None
+
+
+@given(st.integers(0, 4), METRES)
+def test_from_anywhere_there_is_a_way_home(aisle, metres):
+    """Out at the front, along the cross-aisle, to the depot; from the depot there is none to go."""
+    if (aisle, metres) == (2, 0.0):
+        with pytest.raises(InputError):
+            home(BLOCK, (aisle, metres))
+        return
+    found = home(BLOCK, (aisle, metres))
+    assert (found.places[0], found.places[-1]) == ((aisle, metres), (2, 0.0))
+    assert all(at <= before for (to, before), (aisle, at) in itertools.pairwise(found.places) if to == aisle)
 
 
 def test_where_a_robot_turns_first_may_be_left_open():
