@@ -107,7 +107,7 @@ POLICIES: dict[str, Callable[[Floor], Fixed | Learner]] = {
     "combined, first come": lambda floor: Fixed(floor, "combined", CAPACITY),
     "exact on planned times, first come": lambda floor: Fixed(floor, "exact", CAPACITY),
     "exact on planned times, batched": lambda floor: Fixed(floor, "exact", CAPACITY, together=True),
-    "the same, times learned the night before": lambda floor: rested(floor),
+    "the same, times learned the night before": rested,
     "hotloop": Learner,
     "hotloop, with a value of congestion": lambda floor: Learner(floor, considerate=True),
     "oracle": lambda floor: Fixed(floor, "exact", CAPACITY, together=True, oracle=True),
