@@ -27,8 +27,9 @@ _LANE_KEY = 1e7  # m: lanes lie so far apart in the sorted order
 _FAR = 1e5
 _NOISE: Final = {"place": 0.02, "heading": 0.002, "v": 0.03, "a": 0.05}
 _CYCLE_S, _MAIN_S, _SIDE_FROM_S, _SIDE_TO_S, _WALK_TO_S = 44.0, 20.0, 24.0, 38.0, 29.0
-_STOP_M = 12.0  # before the middle of the crossing
+_STOP_M: Final = np.array((12.0, 12.0, 27.0, 27.0, 12.0, 12.0))  # before the middle of the crossing, by lane
 _ZEBRA_M = 20.0  # beyond it
+_WALKS_MAX = 30
 
 _Bools = NDArray[np.bool_]
 
@@ -81,7 +82,7 @@ def street(seed: int, vehicles: int = 16, pedestrians: int = 6, seconds: float =
     place = np.zeros(vehicles)
     for one in range(6):
         here = np.flatnonzero(path == one)
-        place[here] = -20.0 - np.cumsum(rng.uniform(14.0, 45.0, len(here)))
+        place[here] = -35.0 - np.cumsum(rng.uniform(14.0, 45.0, len(here)))
     fleet = _fleet(rng, path, place, rng.uniform(9.5, 13.5, vehicles), np.full(vehicles, 4.5))
     fleet.v = fleet.wanted * 0.8
     frames = round(seconds / STEP_S)
@@ -207,7 +208,7 @@ def _to_light(fleet: _Fleet, clock: float) -> Floats:
     """Metres to the line where a vehicle has to wait for its light; far where it need not, or no longer can."""
     side = fleet.lane >= 4
     green = np.where(side, _SIDE_FROM_S <= clock < _SIDE_TO_S - 4.0, clock < _MAIN_S - 4.0)
-    left = -_STOP_M - fleet.s - fleet.length / 2
+    left = -_STOP_M[fleet.lane.astype(int)] - fleet.s - fleet.length / 2
     able = (left > 0.0) & (fleet.v**2 / (2 * left.clip(0.1)) < 3.0)
     stop: Floats = np.where(green.astype(bool) | ~able, _FAR, left)
     return stop
@@ -224,28 +225,37 @@ def _on_paths(fleet: _Fleet) -> Floats:
 
 
 def _walkers(rng: np.random.Generator, count: int, frames: int, shift: float) -> Floats:
-    """People: along the pavement to the zebra, there they wait, cross when they may, and go on."""
+    """People; none walks through another."""
     found = np.empty((5, count, frames))
     for one in range(count):
-        edge = 2 * LANE_M + 1.2 + 0.9 * one  # each has a way of his own
-        speed, side, y = float(rng.uniform(1.1, 1.6)), float(rng.choice((-1.0, 1.0))), 0.0
-        x, y, crossed = _ZEBRA_M + float(rng.uniform(-35.0, 35.0)), -side * edge, False
-        off = 0.9 * (one - count / 2)
-        way = float(np.sign(_ZEBRA_M - x)) or 1.0
-        for frame in range(frames):
-            clock = (frame * STEP_S + shift) % _CYCLE_S
-            crossing = abs(y) < edge - 0.01
-            at_zebra = not crossed and abs(x - _ZEBRA_M - off) < 0.2
-            if crossing or (at_zebra and _SIDE_FROM_S <= clock < _WALK_TO_S):
-                heading, v = side * np.pi / 2, speed
-                y = float(np.clip(y + side * speed * STEP_S, -edge, edge))
-                crossed = crossed or y * side >= edge
-            else:
-                way = float(np.sign(_ZEBRA_M + off - x)) if not crossed and not at_zebra else way
-                heading, v = (0.0 if way > 0 else np.pi), 0.0 if at_zebra else speed
-                x += way * v * STEP_S
-            found[:, one, frame] = x, y, heading, v, 0.0
+        for _ in range(_WALKS_MAX):
+            found[:, one] = _walk(rng, one - count / 2, frames, shift)
+            apart = np.hypot(found[0, :one] - found[0, one], found[1, :one] - found[1, one])
+            if not (apart < 0.8).any():
+                break
     return found
+
+
+def _walk(rng: np.random.Generator, number: float, frames: int, shift: float) -> Floats:
+    """Along the pavement to the zebra, there one waits, crosses when one may, and goes on, away from the crossing."""
+    told = np.empty((5, frames))
+    speed, side = float(rng.uniform(1.1, 1.6)), float(rng.choice((-1.0, 1.0)))
+    edge, off = 2 * LANE_M + 1.2 + float(rng.uniform(0.0, 3.0)), 0.9 * number
+    x, y, crossed = _ZEBRA_M + off + float(rng.uniform(-5.0, 35.0)), -side * edge, False
+    way = -1.0 if x > _ZEBRA_M + off else 1.0
+    for frame in range(frames):
+        clock = (frame * STEP_S + shift) % _CYCLE_S
+        at_zebra = not crossed and abs(x - _ZEBRA_M - off) < 0.2
+        if abs(y) < edge - 0.01 or (at_zebra and _SIDE_FROM_S <= clock < _WALK_TO_S):
+            heading, v = side * np.pi / 2, speed
+            y = float(np.clip(y + side * speed * STEP_S, -edge, edge))
+            crossed = y * side >= edge
+        else:
+            way = 1.0 if crossed else way
+            heading, v = (0.0 if way > 0 else np.pi), 0.0 if at_zebra else speed
+            x += way * v * STEP_S
+        told[:, frame] = x, y, heading, v, 0.0
+    return told
 
 
 def _actors(kinds: list[Kind], length: Floats, width: Floats) -> tuple[Actor, ...]:
