@@ -66,7 +66,7 @@ class _Scene:
     @property
     def frames(self) -> int:
         """Columns."""
-        return self.x.shape[1]
+        return int(self.x.shape[1])
 
 
 @dataclass(frozen=True)
@@ -268,6 +268,8 @@ def _with_followers(scene: _Scene, pair: tuple[int, int], begin: int, rows: Floa
     """The lead's new rows and those of all who then have to brake; the first follower sees it `seen` frames on and
     reacts as late as just avoids a collision. None: it cannot be avoided, or it would spread too far.
     """
+    if scene.used[pair[0], begin:].any():  # it would come too late to what it is a part of already
+        return None
     changed = {pair[0]: rows}
     scene, follower = _put(scene, pair[0], begin, rows), pair[1]
     for number in range(_FOLLOWERS_MAX):
@@ -297,7 +299,7 @@ def _hard_brake(scene: _Scene, rng: np.random.Generator) -> _Edit | None:
             continue
         behind = _gaps(scene, lead, begin)[1]
         follower = int(behind.argmin())
-        if not 5.0 < behind[follower] < 35.0 or not _free(scene, follower, begin):
+        if not 5.0 < behind[follower] < 6.0 + 1.4 * scene.v[lead, begin] or not _free(scene, follower, begin):
             continue
         hard, v = float(rng.uniform(6.3, _BRAKE_MAX)), _own_rows(scene, lead, begin)[3]
         for_s = min(float(rng.uniform(1.2, 2.0)), 0.9 * float(v[0]) / hard)
@@ -340,16 +342,18 @@ def _moved_over(
     takes_s, own = float(rng.uniform(2.3, 3.0)), _own_rows(scene, mover, begin)
     u = (np.arange(own.shape[1]) * scene.step_s / takes_s).clip(0.0, 1.0)
     v = _braked(own[3], scene.step_s, float(rng.uniform(1.0, 2.5)), takes_s * 0.8)
+    if v[u < 1.0].min() < _SPEED_MIN / 2:
+        return None
     rows = _driven(scene, mover, begin, v)
     share, slope = u**3 * (10 - 15 * u + 6 * u**2), 30 * u**2 * (1 - u) ** 2 / takes_s
     x, y, heading, _ = rows.copy()
     rows[0], rows[1] = x - across * share * np.sin(heading), y + across * share * np.cos(heading)
-    rows[2] = heading + np.arctan2(across * slope, np.maximum(v, 2.0))
     there, entered = _put(scene, mover, begin, rows), int(np.searchsorted(share, 1 - _BESIDE_M / abs(across)))
     if entered >= rows.shape[1] - 2 or _nearest_behind(there, mover, begin + entered + 1) != other:
         return None
     if _least_gap(there, mover, begin + entered, rows.shape[1]) < 2.0:
         return None
+    rows[2], rows[3] = heading + np.arctan2(across * slope, np.maximum(v, 0.5)), np.hypot(v, across * slope)
     made = _with_followers(there, pair, begin, rows, entered)
     if made is None:
         return None
@@ -412,10 +416,10 @@ def _crosser(scene: _Scene, rng: np.random.Generator, case: Case, at: tuple[int,
 def _wider(scene: _Scene, length: float, width: float) -> _Scene:
     """The scene with an actor more, who is not there yet."""
     none = np.full((1, scene.frames), np.nan)
-    more = {name: np.concatenate((getattr(scene, name), none)) for name in ("x", "y", "heading", "v")}
-    return replace(
-        scene, **more, length=np.append(scene.length, length), width=np.append(scene.width, width)
-    )
+    x, y, heading, v = (np.concatenate((old, none)) for old in (scene.x, scene.y, scene.heading, scene.v))
+    sizes = {"length": np.append(scene.length, length), "width": np.append(scene.width, width)}
+    used = np.concatenate((scene.used, np.zeros((1, scene.frames), bool)))
+    return _Scene(x, y, heading, v, sizes["length"], sizes["width"], scene.step_s, used)
 
 
 def _shifted(truth: Planted, first: int) -> Planted:
