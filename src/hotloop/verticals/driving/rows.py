@@ -66,7 +66,7 @@ def expanded(proposals: Proposals) -> tuple[Floats, list[int]]:
     Apart, so that what is said of one kind of case changes nothing about the others.
     """
     if proposals.rows > ROWS_MAX or len(proposals.regions) not in (0, proposals.rows):
-        raise ModelError(f"{proposals.rows} findings, {len(proposals.regions)} places; at most {ROWS_MAX}, each with one")
+        raise ModelError(f"{proposals.rows} findings, {len(proposals.regions)} regions: at most {ROWS_MAX}, one each")
     rows = proposals.array()
     if rows.shape[1] != _COLUMNS:
         raise ModelError(f"a finding here has {_COLUMNS} features, not {rows.shape[1]}: it is of another version")

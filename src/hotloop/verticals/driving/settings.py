@@ -13,7 +13,7 @@ from hotloop.verticals.driving.limits import MineConfig, RankConfig
 class DrivingConfig(Section, frozen=True):
     """`[driving]`: rare and risky moments in recorded drives."""
 
-    region: Annotated[str, Meta(max_length=64)] = ""  # where this loop is: drives of other regions are refused; "": none
+    region: Annotated[str, Meta(max_length=64)] = ""  # where this loop is: others' drives are refused; "": none are
     start: str = ""  # a file with what was learned elsewhere, to begin with; "": nothing is known yet
     findings_max: Annotated[int, Meta(ge=1, le=256)] = 64  # of one segment: the worst ones
     bytes_max: Annotated[int, Meta(ge=1024)] = 32 * 2**20  # of one segment
