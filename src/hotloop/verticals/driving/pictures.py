@@ -48,7 +48,7 @@ class Queued:
 def top_findings(shown: Sequence[Shown], path: Path) -> None:
     """The first findings of a queue, from above, at their worst moment."""
     chosen = list(shown[:SHOWN])
-    figure, axes = _figure(max(1, (len(chosen) + 1) // 2), 2, (13.0, 3.6))
+    figure, axes = _figure(max(1, (len(chosen) + 1) // 2), 2, (13.0, 2.9))
     for place, one in zip(axes.flat, chosen, strict=False):
         from_above(place, one)
     for place in axes.flat[len(chosen) :]:
@@ -93,6 +93,7 @@ def queue_chart(before: Sequence[Queued], after: Sequence[Queued], path: Path) -
         share = sum(one.worth for one in queue) / max(1, len(queue))
         place.set_title(f"{name}: {share:.0%} of the first {len(queue)} worth a look", loc="left", fontsize=11)
         place.set_xlim(0.0, 1.0)
+        place.set_yticks(range(len(queue)), [str(row + 1) for row in range(len(queue))], fontsize=7)
         place.invert_yaxis()
         place.set_xlabel("interest")
         place.set_ylabel("place in the queue")

@@ -322,7 +322,7 @@ def _cut_in(scene: _Scene, rng: np.random.Generator) -> _Edit | None:
         ahead, left, turned = _seen_from(scene, other, begin)
         gap = ahead - (scene.length + scene.length[other]) / 2
         speed = float(scene.v[other, begin])
-        fit = (np.abs(left) > 2.4) & (np.abs(left) < 5.0) & (turned < 0.2) & (gap > 1.5) & (gap < 2.0 + 0.8 * speed)
+        fit = (np.abs(left) > 2.4) & (np.abs(left) < 5.0) & (turned < 0.2) & (gap > 1.5) & (gap < 2.0 + 0.5 * speed)
         fit &= np.abs(scene.v[:, begin] - speed) < 4.0
         able = [int(k) for k in np.flatnonzero(fit) if _free(scene, int(k), begin)]
         if not able:
