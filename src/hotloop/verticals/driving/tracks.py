@@ -25,6 +25,8 @@ KINDS: Final = get_args(Kind)
 Told: TypeAlias = Literal["disengagement", "take-over"]  # what a log itself says of a moment
 
 ROWS_MAX: Final = 5_000_000  # of one table: some 8 hours of 17 actors at 10 Hz
+FRAME_MAX: Final = 2**31 - 1
+ACTORS_MAX: Final = 1_000_000
 _REACH_M: Final = 1e7
 _SPEED_MAX: Final = 200.0
 
@@ -96,8 +98,12 @@ class Tracks:
             raise InputError(f"{self.source}: a step of {self.step_s} s; 0.001 to 10 s are taken")
         if len(self) and not (self.actor.min() >= 0 and self.actor.max() < len(self.actors)):
             raise InputError(f"{self.source}: a row of actor {int(self.actor.max())} of {len(self.actors)}")
-        if len(self) and self.frame.min() < 0:
-            raise InputError(f"{self.source}: frame {int(self.frame.min())}; frames begin at 0")
+        told = np.array([one.frame for one in self.moments] or [0], dtype=object)  # of any size until it is looked at
+        for first, last in ((self.frame.min(), self.frame.max()) if len(self) else (0, 0), (told.min(), told.max())):
+            if first < 0 or last > FRAME_MAX:
+                raise InputError(f"{self.source}: frames {first} to {last}; frames are 0 to {FRAME_MAX}")
+        if len(self.actors) > ACTORS_MAX:
+            raise InputError(f"{self.source}: {len(self.actors)} actors; a table has at most {ACTORS_MAX}")
         key = self.actor * (int(self.frame.max()) + 1 if len(self) else 1) + self.frame
         if (np.diff(key) <= 0).any():
             row = int(np.flatnonzero(np.diff(key) <= 0)[0]) + 1
@@ -118,6 +124,8 @@ class Tracks:
                     f"{self.source}: {name} of actor {name_of!r} in frame {int(self.frame[row])} is {column[row]}; "
                     f"finite numbers within ±{limit:g} are taken"
                 )
+        if np.isinf(self.a).any():
+            raise InputError(f"{self.source}: an a that is infinite; m/s2 are taken, NaN where the log has none")
         for one in self.actors:
             if not (0.0 < one.length <= 100.0 and 0.0 < one.width <= 100.0) or one.kind not in KINDS:
                 raise InputError(f"{self.source}: actor {one.name!r} ({one.kind}) is {one.length} x {one.width} m")
