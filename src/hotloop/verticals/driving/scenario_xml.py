@@ -74,7 +74,7 @@ def to_xml(scenario: Scenario) -> bytes:
 
 def _text(value: float) -> str:
     """A decimal of the schema: no exponent, no "-0"."""
-    return f"{value:.3f}".rstrip("0").rstrip(".").replace("-0", "0") if abs(value) < 5e-4 else f"{value:.3f}"
+    return f"{round(value, 3) + 0.0:.3f}"
 
 
 def _point(parent: etree._Element, x: float, y: float) -> None:
