@@ -69,7 +69,7 @@ class Driving:
 
     def start(self) -> Head:
         """Each case is as interesting as it is severe."""
-        return Head(self.labels, self._prior, (FLAGGED,) * len(self.labels))
+        return Head(self.labels, self._prior.copy(), (FLAGGED,) * len(self.labels))
 
     def tracks(self, payload: Payload) -> Tracks:
         """The segment. InputError if it is none, or of another region than this loop's."""

@@ -9,8 +9,8 @@ import pytest
 
 from hotloop.errors import InputError
 from hotloop.verticals.driving.planted import PLANTABLE, plant
-from hotloop.verticals.driving.traffic import highway, street
 from hotloop.verticals.driving.tracks import as_grid
+from hotloop.verticals.driving.traffic import highway, street
 
 EACH = dict.fromkeys(PLANTABLE, 2)
 

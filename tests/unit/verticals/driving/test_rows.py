@@ -19,7 +19,7 @@ def finding(case="cut-in", severity=0.6, **more):
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_region_holds_the_finding(case):
-    """Case, frames, measures and actors come back; the words are made anew, with the log's names where they are known."""
+    """Case, frames, measures and actors come back; the words are made anew, with the log's names."""
     one = finding(case, novelty=0.25, surprise=0.5, rarity=0.125)
     back = finding_of(region_of(one, 0.1), [f"v{k}" for k in range(5)])
     for name in ("case", "severity", "value", "actors", "first", "peak", "last", "novelty", "surprise", "rarity"):

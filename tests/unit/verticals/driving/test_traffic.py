@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from hotloop.errors import InputError
-from hotloop.verticals.driving.traffic import LANE_M, STEP_S, highway, street
 from hotloop.verticals.driving.tracks import as_grid
+from hotloop.verticals.driving.traffic import LANE_M, STEP_S, highway, street
 
 
 def sizes(tracks):
