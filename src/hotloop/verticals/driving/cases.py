@@ -22,7 +22,7 @@ from hotloop.verticals.driving.table import BRAKING_MAX, Table
 from hotloop.verticals.driving.tracks import Ints
 
 FULL_BRAKING: Final = 9.0  # m/s2, on a dry road
-ENTRY_M: Final = 0.5  # how deep two may be in each other in the first frame, beyond what they moved: the tracker's error
+ENTRY_M: Final = 0.5  # how deep two may be in each other at first, beyond what they moved: the tracker's error
 MOVES_M_S: Final = 2.0  # relative speed from where on being close is a near miss; speed of a follower that matters
 DRIFT_M_S: Final = 0.4  # across the course: who changes lanes
 CUT_IN_TTC_S: Final = 3.0
@@ -120,7 +120,8 @@ def _nearest(table: Table, pairs: Pairs) -> Flags:
     gap = np.where(follow.inside & (follow.gap >= 0), follow.gap, np.inf)
     least = np.full(len(table), np.inf)
     np.minimum.at(least, follow.i, gap)
-    return np.isfinite(gap) & (gap == least[follow.i])
+    first: Flags = np.isfinite(gap) & (gap == least[follow.i])
+    return first
 
 
 def _headways(table: Table, pairs: Pairs, limits: MineConfig) -> Found:

@@ -109,7 +109,8 @@ def _crossed(table: Table, parts: _Segments, one: Ints, two: Ints) -> tuple[Ints
     meets = (s >= 0) & (s < 1) & (t >= 0) & (t < 1)
     a, b, c, d, s, t = a[meets], b[meets], c[meets], d[meets], s[meets], t[meets]
     span_a, span_b = (table.frame[b] - table.frame[a]) * step, (table.frame[d] - table.frame[c]) * step
-    t_a, t_b = table.frame[a] * step + s * span_a, table.frame[c] * step + t * span_b
+    t_a: Floats = np.asarray(table.frame[a] * step + s * span_a, np.float64)
+    t_b: Floats = np.asarray(table.frame[c] * step + t * span_b, np.float64)
     v_a, v_b = np.hypot(ux, uy)[meets] / span_a, np.hypot(wx, wy)[meets] / span_b
     angle = wrapped(parts.course[two[meets]] - parts.course[one[meets]])
     sizes = (box.length[a], box.width[a]), (box.length[c], box.width[c])

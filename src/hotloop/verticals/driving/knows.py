@@ -47,7 +47,7 @@ class _Version(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Lesson:
-    """What one log adds: rows of motion, rows of scenes, counts of calm errors, and in how many windows which case is."""
+    """What one log adds: rows of motion, rows of scenes, counts of calm errors, windows with each case."""
 
     motion: Rows
     scenes: Rows
@@ -87,7 +87,7 @@ class Knows:
 
     def _change(self, lesson: Lesson, sign: int) -> None:
         if lesson.calm.shape != _BINS or len(lesson.cases) != len(CASES):
-            raise ModelError(f"a lesson counts errors in {lesson.calm.shape} bins, not {_BINS}: it is of another hotloop")
+            raise ModelError(f"a lesson counts errors in {lesson.calm.shape} bins, not {_BINS}: make it anew")
         motion, scenes = _twin(self.motion), _twin(self.scenes)
         for moments, rows in ((motion, lesson.motion), (scenes, lesson.scenes)):
             (moments.learn if sign > 0 else moments.unlearn)(rows)

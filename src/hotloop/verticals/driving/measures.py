@@ -78,7 +78,7 @@ def _relative_velocity(a: Boxes, b: Boxes) -> tuple[Floats, Floats]:
 
 
 def circle_contact_s(a: Boxes, b: Boxes) -> Floats:
-    """Until the circles around both rectangles touch, s; 0 if they do, infinity if never. A lower bound of `contact_s`."""
+    """Until the circles around both touch, s; 0 if they do, infinity if never. Never more than `contact_s`."""
     dx, dy = b.x - a.x, b.y - a.y
     vx, vy = _relative_velocity(a, b)
     along, speed2 = dx * vx + dy * vy, vx * vx + vy * vy
@@ -181,7 +181,7 @@ class Ahead:
 
 
 def ahead(a: Boxes, b: Boxes) -> Ahead:
-    """b to the path of a: straight on, or along the bend that a drives now."""
+    """How b lies to the path of a: straight on, or along the bend that a drives now."""
     dx, dy, c, s = b.x - a.x, b.y - a.y, np.cos(a.heading), np.sin(a.heading)
     along, across = dx * c + dy * s, dy * c - dx * s
     near = np.clip(along, 0.0, PATH_M_MAX)

@@ -173,14 +173,12 @@ class _Context:
 def _told(tracks: Tracks) -> list[Finding]:
     """What the log itself says."""
     ego = tuple(k for k, one in enumerate(tracks.actors) if one.ego)[:1]
-    return [
-        Finding(
-            "take-over", TAKE_OVER, 1.0, "", ego, one.frame, one.frame, one.frame,
-            words("take-over", Said("", "", 1.0, one.frame * tracks.step_s, 0.0, one.what)),
-            features={"severity": TAKE_OVER},
-        )  # fmt: skip
-        for one in sorted(set(tracks.moments), key=lambda one: (one.frame, one.what))
-    ]
+    out = []
+    for one in sorted(set(tracks.moments), key=lambda one: (one.frame, one.what)):
+        text = words("take-over", Said("", "", 1.0, one.frame * tracks.step_s, 0.0, one.what))
+        at, numbers = (one.frame, one.frame, one.frame), {"severity": TAKE_OVER}
+        out.append(Finding("take-over", TAKE_OVER, 1.0, "", ego, *at, text, features=numbers))
+    return out
 
 
 def lesson(tracks: Tracks, findings: Sequence[Finding], knows: Knows, limits: MineConfig) -> Lesson:

@@ -102,7 +102,8 @@ def pairs_of(table: Table, limits: MineConfig) -> Pairs:
         contact.append(_contact(table, i[might], j[might], limits))
         same = np.cos(b.heading - a.heading) > np.cos(SAME_WAY)
         follow.append(_follow(table, np.append(i[same], j[same]), np.append(j[same], i[same])))
-    return Pairs(_joined(near, Near, table), _joined(contact, Contact, table), _joined(follow, Follow, table), looked_at)
+    joined = _joined(near, Near, table), _joined(contact, Contact, table), _joined(follow, Follow, table)
+    return Pairs(*joined, looked_at)
 
 
 def _near(table: Table, i: Ints, j: Ints) -> Near:
@@ -144,7 +145,8 @@ def _within(table: Table, limits: MineConfig) -> Iterator[tuple[Ints, Ints]]:
     if not len(order):
         yield order, order
     while begin < len(order):
-        part = max(int(np.searchsorted(worst, done + WORST_MAX, "right")) - 1, int(np.searchsorted(ends, begin, "right")))
+        most, least = np.searchsorted(worst, done + WORST_MAX, "right") - 1, np.searchsorted(ends, begin, "right")
+        part = int(max(most, least))
         end, done = int(ends[part]), float(worst[part])
         rows, begin = order[begin:end], end
         box = table.box

@@ -16,7 +16,7 @@ from hotloop.verticals.driving.limits import MineConfig
 from hotloop.verticals.driving.measures import BEND_MAX, Boxes, Flags, wrapped
 from hotloop.verticals.driving.tracks import KINDS, Ints, Tracks
 
-HALF_S: Final = 0.2  # acceleration and jerk are slopes over twice this: shorter ones are the noise of the tracker
+HALF_S: Final = 0.3  # acceleration and jerk are slopes over twice this: shorter ones are the noise of the tracker
 COURSE_S: Final = 3.0  # the course is the chord from this long before to this long after
 GAP_S: Final = 0.5  # frames may be missing for so long within a piece
 NOISE_M: Final = 1.0  # by which a place may be off
@@ -35,7 +35,7 @@ class Doubts:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows (n,) sorted by (piece, frame). a, jerk: slopes of v; bend: of the path, 1/m; drift: m/s across the course."""
+    """Rows (n,) sorted by (piece, frame). a, jerk: slopes of v; drift: m/s across the course."""
 
     piece: Ints
     actor: Ints
@@ -55,7 +55,8 @@ class Table:
     @property
     def on_foot(self) -> Flags:
         """(n,): pedestrians."""
-        return self.kind == KINDS.index("pedestrian")
+        walks: Flags = self.kind == KINDS.index("pedestrian")
+        return walks
 
 
 def believed(tracks: Tracks, limits: MineConfig) -> Table:
@@ -95,7 +96,7 @@ def _derived(tracks: Tracks, keep: Flags, piece: Ints, doubts: Doubts) -> Table:
     wild = a < -BRAKING_MAX
     half = _Window(piece, frame, 0.5, tracks.step_s)
     turn, moved = wrapped(heading[half.after] - heading[half.before]), half.seconds * np.maximum(np.abs(v), 2.0)
-    bend = np.clip(np.divide(turn, moved, out=np.zeros_like(turn), where=moved > 0), -BEND_MAX, BEND_MAX)
+    bend: Floats = np.asarray(np.clip(turn / np.maximum(moved, tracks.step_s), -BEND_MAX, BEND_MAX), np.float64)
     wide = _Window(piece, frame, COURSE_S, tracks.step_s)
     wx, wy = x[wide.after] - x[wide.before], y[wide.after] - y[wide.before]
     drift = np.where(np.hypot(wx, wy) > 3.0, v * np.sin(heading - np.arctan2(wy, wx)), 0.0)
@@ -120,4 +121,5 @@ class _Window:
     def slope(self, values: Floats) -> Floats:
         """Change per second; 0 where the piece has one row."""
         change = values[self.after] - values[self.before]
-        return np.divide(change, self.seconds, out=np.zeros_like(change), where=self.seconds > 0)
+        out: Floats = np.divide(change, self.seconds, out=np.zeros(len(change)), where=self.seconds > 0)
+        return out

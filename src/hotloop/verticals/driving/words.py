@@ -23,7 +23,9 @@ class Said:
 
 
 _WORDS: Final[dict[Case, Callable[[Said], str]]] = {
-    "collision": lambda s: f"{s.subject} and {s.partner} touch at {s.seconds:.1f} s, at {s.value:.1f} m/s to each other",
+    "collision": lambda s: (
+        f"{s.subject} and {s.partner} touch at {s.seconds:.1f} s, at {s.value:.1f} m/s to each other"
+    ),
     "near miss": lambda s: f"{s.subject} came within {s.value:.2f} m of {s.partner} at {s.seconds:.1f} s",
     "short time to collision": lambda s: (
         f"{s.subject} was {s.value:.1f} s from touching {s.partner} at {s.seconds:.1f} s"
