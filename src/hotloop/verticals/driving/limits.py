@@ -1,4 +1,4 @@
-"""`[driving.mine]` and `[driving.rank]` of loop.toml: from where on a moment is a case, and what may be spent on cases."""
+"""`[driving.mine]` and `[driving.rank]` of loop.toml: when a moment is a case, what may be spent on cases."""
 
 from __future__ import annotations
 

@@ -19,7 +19,9 @@ from hotloop.feedback.audit import drawn
 from hotloop.types import Floats
 from hotloop.verticals.driving.finding import Finding
 from hotloop.verticals.driving.limits import RankConfig
+from hotloop.verticals.driving.measures import Flags
 from hotloop.verticals.driving.scene import vector
+from hotloop.verticals.driving.tracks import Ints
 
 INTEREST: Final = 4.0  # a human's "worse than you think" multiplies the value by this, "not interesting" divides it
 
@@ -56,7 +58,7 @@ def value(one: Candidate) -> float:
     finding = one.finding
     learning = max(finding.surprise, finding.rarity)
     interest = float(np.clip(one.interest, -1.0, 1.0))
-    return finding.severity * (0.5 + 0.5 * finding.novelty) * (0.5 + 0.5 * learning) * INTEREST**interest
+    return float(finding.severity * (0.5 + 0.5 * finding.novelty) * (0.5 + 0.5 * learning) * INTEREST**interest)
 
 
 def cost(one: Candidate, limits: RankConfig) -> float:
@@ -87,7 +89,7 @@ def rank(candidates: Sequence[Candidate], limits: RankConfig) -> list[Choice]:
 
 
 def _greedy(
-    candidates: Sequence[Candidate], looked: np.ndarray, worth: tuple[Floats, Floats], limits: RankConfig
+    candidates: Sequence[Candidate], looked: Ints, worth: tuple[Floats, Floats], limits: RankConfig
 ) -> list[Choice]:
     """Always the best value per cost that still fits; what is like it is worth little from then on."""
     values, costs = worth[0][looked].copy(), worth[1][looked]
@@ -99,7 +101,7 @@ def _greedy(
         fits = free & (costs <= left) & (values > 0)
         if not fits.any():
             return chosen
-        best = int(np.argmax(np.where(fits, values / costs, -np.inf)))  # the first of equals: the order is the tie-break
+        best = int(np.argmax(np.where(fits, values / costs, -np.inf)))  # the first of equals
         chosen.append(Choice(int(looked[best]), float(values[best]), float(costs[best])))
         free[best] = False
         left -= costs[best]
@@ -119,9 +121,10 @@ class _Moments:
         self._last = np.array([one.finding.last for one in candidates], np.int64)
         self._who = [frozenset(one.finding.actors) for one in candidates]
 
-    def same(self, index: int) -> np.ndarray:
+    def same(self, index: int) -> Flags:
         """(n,): whether each is of the moment of the candidate `index`."""
-        near = (self._log == self._log[index]) & (self._first <= self._last[index]) & (self._last >= self._first[index])
+        first, last = self._first[index], self._last[index]
+        near: Flags = (self._log == self._log[index]) & (self._first <= last) & (self._last >= first)
         for place in np.flatnonzero(near):
             near[place] = bool(self._who[place] & self._who[index]) or not self._who[index]
         return near
