@@ -102,13 +102,15 @@ class Seen:
         cos, sin = np.abs(np.cos(turn)), np.abs(np.sin(turn))
         half_ahead = (boxes.length * cos + boxes.width * sin) / 2
         half_aside = (boxes.length * sin + boxes.width * cos) / 2
-        columns = (ahead, aside, fore, across, half_ahead, half_aside, boxes.x, boxes.y, boxes.heading, others.now[..., 3])
+        raw = (boxes.x, boxes.y, boxes.heading, others.now[..., 3])
+        columns = (ahead, aside, fore, across, half_ahead, half_aside, *raw)
         seen = [np.where(far, np.nan, one) for one in columns]
         limit = self._batch.limit
         place = np.clip(ego.s, 0, limit.shape[1] - 1).astype(np.int64)
         desired = limit[np.arange(len(limit)), place]
         box = ego.box
-        return View(STEP_S, ego.v, acceleration, box.length, box.width, ego.d, desired, box.x, box.y, box.heading, *seen)
+        own = (ego.v, acceleration, box.length, box.width, ego.d, desired, box.x, box.y, box.heading)
+        return View(STEP_S, *own, *seen)
 
     def ego(self, s: Floats, d: Floats, v: Floats, place: tuple[Floats, Floats, Floats] | None = None) -> Ego:
         """The planner's vehicle at s and d of its path, or where the engine says that it is (x, y, heading)."""
@@ -214,11 +216,12 @@ class Replay:
     name = "replay"
 
     def __init__(self, *, reactive: bool = True) -> None:
-        """`reactive`: who follows the planner's vehicle does not run into it blindly; else all are replayed as it was."""
+        """`reactive`: who follows the planner's vehicle does not run into it blindly; else all is as recorded."""
         self._reactive = reactive
 
     def run(self, scenarios: Sequence[Scenario], planner: Planner, seed: int = 0) -> tuple[Run, ...]:
         """Each scene with the planner in its seat."""
+        del seed  # nothing is drawn
         found: dict[int, Run] = {}
         order = sorted(range(len(scenarios)), key=lambda k: (scenarios[k].frames, len(scenarios[k].others)))
         for low in range(0, len(order), _CHUNK):  # alike ones together: the shortest waits for the longest

@@ -103,7 +103,7 @@ def headings(path: Floats) -> Floats:
 
 
 def onto(path: Floats, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """s and d of places (n,) on one path (P, 2): by the nearest point and its direction. NaN stays NaN."""
+    """Metres s and d of places (n,) on one path (P, 2): by the nearest point and its direction. NaN stays NaN."""
     heading = headings(path)
     far = (x[:, None] - path[:, 0]) ** 2 + (y[:, None] - path[:, 1]) ** 2
     near = np.where(np.isnan(far), np.inf, far).argmin(axis=1)

@@ -112,7 +112,7 @@ class Others:
     @property
     def held_up(self) -> Mask:
         """Who is later than recorded (B, M)."""
-        return ~np.isnan(self._speed)
+        return np.asarray(~np.isnan(self._speed))
 
     def step(self, frame: int, ego: Ego) -> None:
         """From `frame` to the next one."""
@@ -124,7 +124,8 @@ class Others:
         new = (self._born == frame + 1) & ~np.isnan(self.now[..., _X])
         if new.any():
             own = ego.box
-            wide = Boxes(own.x[:, None], own.y[:, None], own.heading[:, None], own.length[:, None] + 4.0, own.width[:, None])
+            place = (column[:, None] for column in (own.x, own.y, own.heading, own.length + 4.0, own.width))
+            wide = Boxes(*place)
             self._away |= new & overlaps(wide, self.boxes)
             self.now[self._away] = np.nan
 
@@ -187,7 +188,7 @@ class Others:
         return np.take_along_axis(self._batch.turn, place, axis=1)
 
     def along_path(self) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-        """s (B, M), d, and as seen along the path: turn against it, speed along it and across it (left positive)."""
+        """Metres s and d (B, M), and as seen along the path: turn, speed along it and across it (left positive)."""
         now = self.now
         turn = wrapped(now[..., _TURN] - self._turn_at(now[..., _S]))
         return now[..., _S], now[..., _D], turn, now[..., _V] * np.cos(turn), now[..., _V] * np.sin(turn)

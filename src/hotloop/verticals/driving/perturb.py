@@ -16,7 +16,7 @@ import numpy as np
 
 from hotloop.errors import InputError
 from hotloop.types import Floats
-from hotloop.verticals.driving.geometry import Boxes, overlaps
+from hotloop.verticals.driving.geometry import Boxes, Mask, overlaps
 from hotloop.verticals.driving.scenario import STEP_S, Scenario
 from hotloop.verticals.driving.tracks import Actor
 
@@ -29,7 +29,7 @@ _LATENCY_MAX = 10
 
 @dataclass(frozen=True)
 class Perturbation:
-    """Changes in standard deviations: of some of the others (n,) their speed, gap, size; own speed and delay of action."""
+    """Changes in standard deviations: of the others (n,) their speed, gap, size; the own speed and delay of action."""
 
     speed: tuple[float, ...]
     gap: tuple[float, ...]
@@ -125,14 +125,14 @@ def _boxes(scenario: Scenario, frames: slice) -> Boxes:
     return Boxes(scenario.x[:, frames], scenario.y[:, frames], scenario.heading[:, frames], length, width)
 
 
-def _touching(scenario: Scenario) -> Floats:
+def _touching(scenario: Scenario) -> Mask:
     """Which two of the others overlap at any half second (n, n)."""
     boxes = _boxes(scenario, slice(None, None, 5))
     one = Boxes(*(column[:, None] for column in (boxes.x, boxes.y, boxes.heading, boxes.length, boxes.width)))
     other = Boxes(*(column[None] for column in (boxes.x, boxes.y, boxes.heading, boxes.length, boxes.width)))
-    both = overlaps(one, other).any(axis=2)
+    both = np.asarray(overlaps(one, other).any(axis=2), bool)
     both[np.arange(len(both)), np.arange(len(both))] = False
-    return np.asarray(both)
+    return both
 
 
 def draw(scenario: Scenario, seed: int, count: int, strength: float = 1.0) -> list[tuple[Perturbation, Scenario]]:

@@ -6,9 +6,9 @@ as seen along the reference path: `ahead` (m, from the own middle to theirs), `a
 middle), `along` and `across` (their speed, m/s, along the path and to the left), `half_ahead` and `half_aside` (half of
 their extent in these directions, m), and as x, y, heading.
 
-The rule planner: the Intelligent Driver Model (Treiber, Hennecke & Helbing 2000) on whoever is in its corridor or will be
-there soon (a cut-in, a crossing), braking as hard as needed where the time to collision is short; who is past before
-it comes, or comes after it has passed, is not waited for.
+The rule planner: the Intelligent Driver Model (Treiber, Hennecke & Helbing 2000) on whoever is in its corridor or will
+be there soon (a cut-in, a crossing), braking as hard as needed where the time to collision is short; who is past
+before it comes, or comes after it has passed, is not waited for.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The rule planner's parameters tuned on mined scenes, rehearsed on common ones, judged on scenes it never saw.
 
-The search is differential evolution (Storn & Price 1997; SciPy), seeded and bounded, beginning at the champion. The cost
+The search is differential evolution (Storn & Price 1997; SciPy), seeded and bounded, from the champion on. The cost
 of a parameter set is the mean loss (interventions, discomfort, lost progress: `regression.loss`) over the mined scenes,
 plus, per common scene, only what it is worse than the champion there: what is common may get better, but is never
 traded in. Scenes are split by the recording that they come from, so that no moment is on both sides.
@@ -22,6 +22,7 @@ from hotloop.errors import InputError
 from hotloop.gate.judge import Finding
 from hotloop.types import Floats
 from hotloop.verticals.driving.engines import Limits, Run, Simulator
+from hotloop.verticals.driving.geometry import Mask
 from hotloop.verticals.driving.planner import PlannerConfig, RulePlanner
 from hotloop.verticals.driving.regression import Played, Regression, judge_planner, losses
 from hotloop.verticals.driving.scenario import COMMON, Scenario
@@ -55,7 +56,8 @@ class Tuned:
 
 def split(scenarios: Sequence[Scenario], held_share: float = 0.5) -> tuple[list[Scenario], list[Scenario]]:
     """To tune on, and held out: by the digest of the recording's name, so that a scene stays where it is."""
-    tune, held = [], []
+    tune: list[Scenario] = []
+    held: list[Scenario] = []
     for one in scenarios:
         recording = one.name.split(":")[0]
         mark = int.from_bytes(hashlib.blake2b(recording.encode(), digest_size=8).digest()) / 2**64
@@ -94,7 +96,7 @@ def tuned(
     return Tuned(_config(champion, found.x), float(found.fun), _cost(before, before, mined), tried)
 
 
-def _cost(before: Floats, after: Floats, mined: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> float:
+def _cost(before: Floats, after: Floats, mined: Mask) -> float:
     """Mean loss where it was mined, and what was lost where it is common."""
     worse = np.maximum(after[~mined] - before[~mined] - 0.002, 0.0)
     return float(after[mined].mean() + (_REHEARSED * worse.mean() if len(worse) else 0.0))
