@@ -10,14 +10,14 @@ import numpy as np
 from hotloop.errors import ModelError
 from hotloop.types import Floats, Proposals, Region
 from hotloop.verticals.driving.finding import CASES, Case, Finding
-from hotloop.verticals.driving.scene import vector
+from hotloop.verticals.driving.scene import NAMES, vector
 
 ROWS_MAX: Final = 256  # of one segment: the gate keeps the rows of its recent past in memory
 _ACTORS_MAX = 6
 _PLAIN = 10  # numbers of a region before its actors
 UNITS: Final[dict[Case, str]] = {
-    "collision": "m", "near miss": "m", "short time to collision": "s", "short headway": "s", "hard braking": "m/s2",
-    "jerk": "m/s3", "cut-in": "s", "crossing": "s", "pedestrian crossing": "s", "take-over": "", "surprise": "m",
+    "collision": "m/s", "near miss": "m", "short time to collision": "s", "short headway": "s", "hard braking": "m/s2",
+    "jerk": "m/s3", "cut-in": "s", "crossing": "s", "pedestrian crossing": "s", "take-over": "", "surprise": "",
     "novel": "",
 }  # fmt: skip
 
@@ -25,7 +25,7 @@ UNITS: Final[dict[Case, str]] = {
 def _row(finding: Finding) -> list[float]:
     """Which case, how severe, and the features of its scene."""
     case = [1.0 if finding.case == one else 0.0 for one in CASES]
-    return [*case, finding.severity, *vector(finding)[len(CASES) :].tolist()]
+    return [*case, finding.severity, *vector(finding)[len(CASES) + 1 :].tolist()]
 
 
 _COLUMNS: Final = len(_row(Finding("jerk", 0.0, 0.0, "", (), 0, 0, 0, "")))
@@ -40,8 +40,11 @@ def region_of(finding: Finding, step_s: float) -> Region:
     )  # fmt: skip
 
 
-def finding_of(region: Region, names: Sequence[str] = ()) -> Finding:
-    """The finding of a region; `names`: of the log's actors, for the words. ModelError if it is no such region."""
+def finding_of(region: Region, names: Sequence[str] = (), row: Floats | None = None) -> Finding:
+    """The finding of a region; `names`: of the log's actors, for the words; `row`: its features, for its scene.
+
+    ModelError if it is no such region.
+    """
     whole = [int(one) for one in (*region[:4], *region[_PLAIN:]) if np.isfinite(one) and one == int(one) and one >= 0]
     if len(whole) != len(region) - _PLAIN + 4 or len(region) < _PLAIN or whole[0] >= len(CASES):
         raise ModelError(f"a region of {len(region)} numbers is no finding: case, frames, measures, actors are wanted")
@@ -50,7 +53,9 @@ def finding_of(region: Region, names: Sequence[str] = ()) -> Finding:
     kind = CASES[case]
     who = ", ".join(names[one] if one < len(names) else f"actor {one}" for one in actors)
     words = f"{kind}, {value:g} {UNITS[kind]}".rstrip() + (f": {who}" if who else "")
-    return Finding(kind, severity, value, UNITS[kind], actors, first, peak, last, words, novelty, surprise, rarity)
+    features = {} if row is None else dict(zip(NAMES[len(CASES) :], row[len(CASES) :].tolist(), strict=True))
+    plain = kind, severity, value, UNITS[kind], actors, first, peak, last, words
+    return Finding(*plain, novelty, surprise, rarity, features)
 
 
 def proposals_of(findings: Sequence[Finding], step_s: float) -> Proposals:

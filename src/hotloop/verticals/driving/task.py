@@ -150,14 +150,15 @@ class Driving:
         found: list[tuple[int, Output]] = []
         candidates = []
         for index, (name, proposals) in enumerate(predictions):
+            numbers = proposals.array()
             for output in self.answer(proposals, head):
                 if output.region is None:
                     continue
-                finding = finding_of(output.region)
+                finding = finding_of(output.region, row=numbers[output.proposal])
                 interest = float(np.clip(2.0 * (output.score - finding.severity), -1.0, 1.0))
                 found.append((index, output))
                 candidates.append(Candidate(finding, name, float(output.region[4]), interest))
-        return [(*found[choice.index], choice) for choice in rank(candidates, self._config.rank)]
+        return [(*found[choice.index], choice) for choice in rank(candidates, self._config.rank)] if found else []
 
     def _said(self, feedback: Feedback, example: Example, cases: Sequence[int]) -> dict[int, Floats]:
         """What a reviewer says of rows: the interest in each case, by row."""
