@@ -27,7 +27,10 @@ from hotloop.verticals.driving.ingest.bounds import Bounds, Reading, file_bytes,
 from hotloop.verticals.driving.privacy import Privacy
 from hotloop.verticals.driving.tracks import Tracks
 
-__all__ = ["Bounds", "Ingested", "Known", "Reading", "Refused", "Settings", "Summary", "Table", "ingest", "logs_in", "main", "read"]
+__all__ = [
+    "Bounds", "Ingested", "Known", "Reading", "Refused", "Settings", "Summary", "Table", "ingest", "logs_in", "main",
+    "read",
+]  # fmt: skip
 
 ENDINGS: Final = (".xml", ".csv", ".csv.gz", ".mcap")
 _MCAP: Final = b"\x89MCAP0\r\n"

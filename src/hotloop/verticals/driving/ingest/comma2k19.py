@@ -10,6 +10,8 @@
              more are kept. A radar sees the near side: the middle is half a car (4.5 x 1.8 m) beyond it, and it sits
              at the front of the ego. v = the ego's v + what the radar says, along the ego's heading, or against it
              for what comes towards it. Kind "static" (0.5 x 0.5 m) where |v| stays below 1.5 m/s, else "unknown".
+             A radar reports one car at several addresses: of what is within 3 m along, 1.2 m across and 1.5 m/s of a
+             longer track, nothing is kept (no track at all if that is more than three tenths of it).
     moments  by CAN where the car is known (Toyota RAV4, Honda Civic): cruise control goes from on to off:
              "take-over" if the driver braked within 0.5 s of it, else "disengagement"
     a        NaN: there is none of the car itself
@@ -51,6 +53,8 @@ _CARS: Final = (((0x1D2, 0, 5), (0x224, 0, 5)), ((0x17C, 4, 6), (0x17C, 6, 5)))
 _OTHER: Final = (4.5, 1.8)
 _STILL: Final = (0.5, 0.5)
 _PAUSE_S, _JUMP_M, _SHORT_S, _STILL_M_S, _BRAKED_S = 0.3, 5.0, 0.5, 1.5, 0.5
+_SAME: Final = (3.0, 1.2, 1.5)  # m along, m across, m/s: within these, two tracks are of one thing
+_TWICE_MAX: Final = 0.3
 _HEADER_MAX: Final = 10_000
 
 Array = NDArray[Any]
@@ -87,12 +91,11 @@ def tracks(files: dict[str, bytes], source: str, bounds: Bounds) -> Tracks:
     frame = np.arange(len(ego.at))
     rows = [np.column_stack([np.zeros(len(frame)), frame, ego.x, ego.y, ego.heading, ego.v, _gone(ego.at)])]
     actors = [EGO]
-    for track in _radar_tracks(log):
+    for track in _single([_on_frames(one, ego.at) for one in _radar_tracks(log)]):
         row, still = _seen(track, ego, len(actors))
-        if len(row) * STEP_S >= _SHORT_S:
-            rows.append(row)
-            size, kind = (_STILL, "static") if still else (_OTHER, "unknown")
-            actors.append(Actor(f"radar {len(actors)}", kind, *size))  # type: ignore[arg-type]
+        rows.append(row)
+        size, kind = (_STILL, "static") if still else (_OTHER, "unknown")
+        actors.append(Actor(f"radar {len(actors)}", kind, *size))  # type: ignore[arg-type]
     table = np.concatenate(rows)
     if len(table) > bounds.rows_max:
         raise InputError(f"{source}: {len(table)} rows; at most {bounds.rows_max} are read")
@@ -233,10 +236,36 @@ def _radar_tracks(log: _Log) -> list[Floats]:
     return [part for _, _, part in sorted(out, key=lambda one: one[:2])]
 
 
+def _on_frames(track: Floats, at: Floats) -> Floats:
+    """A radar track at the frames within it: rows (frame, ahead, left, relative speed)."""
+    frame = np.flatnonzero((at >= track[0, 0]) & (at <= track[-1, 0]))
+    return np.column_stack([frame, *(np.interp(at[frame], track[:, 0], one) for one in track.T[1:])])
+
+
+def _single(tracks: list[Floats]) -> list[Floats]:
+    """The tracks without what a longer one says as well, and without the short; in the order in which they came."""
+    shortest = round(_SHORT_S / STEP_S)
+    order = sorted(range(len(tracks)), key=lambda i: (-len(tracks[i]), i))
+    kept: dict[int, Floats] = {}
+    said = np.empty((0, 4))  # of all that are kept, by frame
+    for i in order:
+        track = tracks[i]
+        low, high = np.searchsorted(said[:, 0], track[:, 0]), np.searchsorted(said[:, 0], track[:, 0], side="right")
+        twice = np.array([
+            (np.abs(said[a:b, 1:] - row[1:]) < _SAME).all(axis=1).any() for a, b, row in zip(low, high, track, strict=True)
+        ], bool)  # fmt: skip
+        if len(track) - twice.sum() < shortest or twice.mean() > _TWICE_MAX:
+            continue
+        kept[i] = track[~twice]
+        said = np.concatenate([said, kept[i]])
+        said = said[np.argsort(said[:, 0], kind="stable")]
+    return [kept[i] for i in sorted(kept)]
+
+
 def _seen(track: Floats, ego: _Ego, actor: int) -> tuple[Floats, bool]:
-    """A radar track's rows in the plane at the frames within it, and whether it stood still."""
-    frame = np.flatnonzero((ego.at >= track[0, 0]) & (ego.at <= track[-1, 0]))
-    ahead, left, relative = (np.interp(ego.at[frame], track[:, 0], one) for one in track.T[1:])
+    """A radar track's rows in the plane, and whether it stood still."""
+    frame = track[:, 0].astype(np.int64)
+    ahead, left, relative = track.T[1:]
     v = ego.v[frame] + relative
     still = bool((np.abs(v) < _STILL_M_S).all())
     towards = not still and len(v) > 0 and float(np.median(v)) < 0
