@@ -83,7 +83,8 @@ def demo(*, data: Path | None, seconds: float, lines: int, folder: Path) -> None
     (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(report)))
     (folder / "report.txt").write_text(render(report), encoding="utf-8")
     plots.waterfall_chart(report, folder / "waterfall.png")
-    top_findings([Shown(one.tracks, _worded(task, one), one.interest) for one in shown], folder / "findings.png")
+    pictured = [Shown(one.tracks, _worded(task, one), one.interest) for one in _varied(shown)]
+    top_findings(pictured, folder / "findings.png")
     queue_chart(*queues, folder / "queue.png")
     planner_chart(_shares(before), _shares(after), folder / "planner.png")
     out.print(render(report), highlight=False, markup=False, soft_wrap=True)
@@ -156,6 +157,16 @@ def _shown(task: Driving, mined: Sequence[Mined], head: Head) -> list[Chosen]:
     segments = [(one.tracks.source, one.prediction.proposals) for one in mined]
     ranked = [(index, output) for index, output, choice in task.ranked(segments, head) if not choice.audit]
     return [Chosen(mined[index].tracks, output, mined[index].prediction.proposals) for index, output in ranked]
+
+
+def _varied(shown: Sequence[Chosen]) -> list[Chosen]:
+    """At most two of a case first, then the others; in the order of the queue."""
+    seen: list[str] = []
+    places = []
+    for index, one in enumerate(shown):
+        places.append((seen.count(one.output.label) > 1, index))
+        seen.append(one.output.label)
+    return [shown[index] for _, index in sorted(places)]
 
 
 def _worded(task: Driving, one: Chosen) -> Finding:

@@ -69,9 +69,12 @@ def from_above(axes: Axes, one: Shown) -> None:
         turned = _turned(grid, main[0], column)
         spans = _view(turned, main, column)
         step_s = one.tracks.step_s
-        for actor in sorted(seen, key=lambda k: k in main):  # who matters is drawn last
-            colour = _SUBJECT if actor == main[0] else _OTHER if actor in main else _REST
-            _actor(axes, turned, (actor, column), (one.tracks.actors[actor], colour), step_s)
+        gone = [k for k in finding.actors if k not in seen and np.isfinite(grid.x[k]).any()]  # shown where it was last
+        for actor in sorted([*seen, *gone], key=lambda k: k in finding.actors):  # who matters is drawn last
+            colour = _SUBJECT if actor == main[0] else _OTHER if actor in finding.actors else _REST
+            there = np.flatnonzero(np.isfinite(grid.x[actor]))
+            at = column if actor in seen else int(there[np.abs(there - column).argmin()])
+            _actor(axes, turned, (actor, at), (one.tracks.actors[actor], colour), step_s)
         axes.set_xlim(-spans[0], spans[0])
         axes.set_ylim(-spans[1], spans[1])
     axes.set_aspect("equal")
