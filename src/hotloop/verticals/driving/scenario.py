@@ -126,8 +126,8 @@ def _scene(tracks: Tracks, subject: int, peak: int, case: str, around_s: tuple[f
     name = f"{tracks.source}:{tracks.actors[subject].name}:{peak}" if subject < len(tracks.actors) else tracks.source
     rows = tracks.rows_of(subject)
     frames = tracks.frame[rows]
-    first = max(peak - round(around_s[0] / tracks.step_s), int(frames.min(initial=peak)))
-    last = min(peak + round(around_s[1] / tracks.step_s), int(frames.max(initial=-1)))
+    first = max(peak - round(around_s[0] / tracks.step_s), int(frames[0]) if len(frames) else peak)
+    last = min(peak + round(around_s[1] / tracks.step_s), int(frames[-1]) if len(frames) else -1)
     if (last - first) * tracks.step_s < _LEAST_S or not first <= peak <= last:
         raise InputError(f"{name}: the subject is in the log for less than {_LEAST_S:g} s around its moment")
     way = np.stack((tracks.x[rows], tracks.y[rows]), axis=1)
