@@ -77,7 +77,8 @@ def test_names_become_numbers_in_order_of_appearance(seed: int) -> None:
     assert [one.name for one in out.actors] == [str(i) for i in range(1, len(out.actors) + 1)]
     first = [int(out.frame[out.rows_of(i).start]) for i in range(len(out.actors))]
     assert first == sorted(first)
-    assert sorted(zip(out.frame, out.x, out.y, strict=True)) == sorted(zip(tracks.frame, tracks.x, tracks.y, strict=True))
+    was, now = (sorted(zip(one.frame, one.x, one.y, strict=True)) for one in (tracks, out))
+    assert was == now
     assert sum(one.ego for one in out.actors) == 1
     assert "person" not in repr(out)
     assert "plate" not in repr(out)
@@ -94,7 +95,8 @@ def test_the_order_of_names_in_the_log_says_nothing(seed: int) -> None:
     actor = place[tracks.actor]
     order = np.lexsort((tracks.frame, actor))
     columns = {name: getattr(tracks, name)[order] for name in ("frame", "x", "y", "heading", "v", "a")}
-    other = replace(tracks, actors=tuple(replace(tracks.actors[i], name=f"n{i}") for i in turn), actor=actor[order], **columns)
+    named = tuple(replace(tracks.actors[i], name=f"n{i}") for i in turn)
+    other = replace(tracks, actors=named, actor=actor[order], **columns)
     one, two = nameless(tracks), nameless(other.check())
     assert one.actors == two.actors
     assert np.array_equal(one.x, two.x)
@@ -134,7 +136,9 @@ def test_nothing_is_done_unless_it_is_asked_for() -> None:
     assert out.digest == tracks.digest
 
 
-@pytest.mark.parametrize("wrong", [{"grid_m": -1.0}, {"grid_m": float("nan")}, {"grid_m": 1e9}, {"cut_s": -1.0}, {"cut_s": 1e5}])
+@pytest.mark.parametrize(
+    "wrong", [{"grid_m": -1.0}, {"grid_m": float("nan")}, {"grid_m": 1e9}, {"cut_s": -1.0}, {"cut_s": 1e5}]
+)
 def test_settings_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
     """By ConfigError, before any log is read."""
     with pytest.raises(ConfigError):

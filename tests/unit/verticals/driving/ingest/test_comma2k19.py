@@ -53,7 +53,7 @@ def test_by_can_alone_the_ego_goes_straight_on() -> None:
 
 
 def test_the_gyro_turns_it() -> None:
-    """A yaw rate to the left (down axis negative) makes a circle of v / rate; stored in Fortran's order as in the data."""
+    """A yaw rate to the left (down axis negative) makes a circle of v / rate; in Fortran's order, as in the data."""
     t = 500.0 + np.arange(0, 10, 0.01)
     gyro = np.column_stack([np.zeros((len(t), 2)), np.full(len(t), -0.2)])
     out = read(drive(**{"processed_log/IMU/gyro/t": npy(t), "processed_log/IMU/gyro/value": npy(gyro, "F")}))
@@ -71,7 +71,8 @@ def test_a_pose_on_the_earth_becomes_a_plane_east_and_north() -> None:
     w, x, y, z = turn[0]
     forward = [1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)]
     assert np.allclose(forward, [0, 1, 0])
-    out = read({f"{POSE}/frame_times": npy(t), f"{POSE}/frame_positions": npy(ecef), f"{POSE}/frame_orientations": npy(turn)})
+    arrays = {"times": t, "positions": ecef, "orientations": turn}
+    out = read({f"{POSE}/frame_{name}": npy(values) for name, values in arrays.items()})
     assert np.allclose(out.x, np.arange(len(out)) - comma2k19.CAMERA_AHEAD_M, atol=1e-3)
     assert np.allclose(out.y, 0, atol=1e-3)
     assert np.allclose(out.heading, 0, atol=1e-5)
@@ -83,7 +84,8 @@ def test_radar_tracks_become_actors() -> None:
     rows = []
     for t in 500.0 + np.arange(0, 5, 0.05):
         since = t - 500.0
-        rows += [(t, 30.0, 2.0, 0.0, 528, 0), (t, 150 - 25 * since, 6.0, -25.0, 529, 0), (t, 90 - 10 * since, -5.0, -10.0, 530, 0)]
+        rows += [(t, 30.0, 2.0, 0.0, 528, 0), (t, 150 - 25 * since, 6.0, -25.0, 529, 0)]
+        rows += [(t, 90 - 10 * since, -5.0, -10.0, 530, 0)]
     out = read(drive(**radar(rows)))
     assert [one.kind for one in out.actors] == ["car", "unknown", "unknown", "static"]
     ahead, towards, sign = (out.rows_of(i) for i in (1, 2, 3))
@@ -121,7 +123,7 @@ def test_one_car_at_two_addresses_is_kept_once() -> None:
 @pytest.mark.parametrize(("cruise", "brake"), [((0x1D2, 0, 5), (0x224, 0, 5)), ((0x17C, 4, 6), (0x17C, 6, 5))])
 @pytest.mark.parametrize(("braked", "what"), [(None, "disengagement"), (503.2, "take-over"), (504.0, "disengagement")])
 def test_cruise_control_going_off_is_told(cruise: tuple, brake: tuple, braked: float | None, what: str) -> None:
-    """On from the beginning, off at 3 s; the driver braked near it, long after, or not at all. Other buses are not ours."""
+    """Off at 3 s; the driver braked near it, long after, or not at all. Other buses are not the car's."""
     rows = []
     for i in range(100):
         t = 500 + 0.1 * i

@@ -1,11 +1,11 @@
-"""CommonRoad files: both versions, all shapes, broken and hostile ones, and every real file against a second reading."""
+"""CommonRoad files: both versions, all shapes, broken and hostile ones; every real file against a second reading."""
 
 from __future__ import annotations
 
 import math
 import random
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -26,7 +26,9 @@ def state(step: int, x: float = 0.0, y: float = 0.0, tag: str = "state", more: s
     )
 
 
-def obstacle(shape: str = RECTANGLE, states: str = "", kind: str = "car", tag: str = "dynamicObstacle", name: int = 7) -> str:
+def obstacle(
+    shape: str = RECTANGLE, states: str = "", kind: str = "car", tag: str = "dynamicObstacle", name: int = 7
+) -> str:
     """An obstacle of two states, or of those given."""
     states = states or state(0, tag="initialState") + f"<trajectory>{state(1, 1.0)}</trajectory>"
     return f'<{tag} id="{name}"><type>{kind}</type><shape>{shape}</shape>{states}</{tag}>'
@@ -59,7 +61,8 @@ def test_a_car_of_2020a() -> None:
 def test_2018b_says_role_in_an_element() -> None:
     """A static and a dynamic <obstacle>."""
     one = obstacle(tag="obstacle").replace("<type>", "<role>dynamic</role><type>")
-    other = obstacle(states=state(0, 9, 9, "initialState"), tag="obstacle", name=8).replace("<type>", "<role>static</role><type>")
+    other = obstacle(states=state(0, 9, 9, "initialState"), tag="obstacle", name=8)
+    other = other.replace("<type>", "<role>static</role><type>")
     out = read(road(one, other, version="2018b"))
     assert [one.kind for one in out.actors] == ["car", "static"]
     assert out.v[out.rows_of(1)].tolist() == [0, 0]
@@ -77,14 +80,15 @@ def test_what_stands_is_in_every_frame_of_those_that_move() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "ours"),
-    [("taxi", "car"), ("truck", "truck"), ("pedestrian", "pedestrian"), ("motorcycle", "motorcycle"), ("ufo", "unknown")],
+    [("taxi", "car"), ("truck", "truck"), ("pedestrian", "pedestrian"), ("ufo", "unknown"), ("", "unknown")],
 )
 def test_kinds(kind: str, ours: str) -> None:
     """CommonRoad's types in our words."""
     assert read(road(obstacle(kind=kind))).actors[0].kind == ours
 
 
-POLYGON = "<polygon>" + "".join(f"<point><x>{x}</x><y>{y}</y></point>" for x, y in [(-1, 0), (3, 0), (3, 1), (-1, 1)]) + "</polygon>"
+CORNERS = "".join(f"<point><x>{x}</x><y>{y}</y></point>" for x, y in [(-1, 0), (3, 0), (3, 1), (-1, 1)])
+POLYGON = f"<polygon>{CORNERS}</polygon>"
 
 
 @pytest.mark.parametrize(
@@ -159,10 +163,9 @@ def test_what_is_no_obstacle_is_passed_over() -> None:
         (road(obstacle(), step="soon"), "timeStepSize"),
         (road(obstacle(), step="nan"), "step of nan"),
         (road(), "no obstacles"),
-        (road(obstacle(shape="")), "obstacle 7.*no shape"),
+        (road(obstacle(shape="")), r"obstacle 7.*no shape"),
         (road(obstacle(shape="<blob/>")), "blob"),
         (road(obstacle(shape="<circle><radius>x</radius></circle>")), "obstacle 7"),
-        (road(obstacle(shape="<circle><radius>-1</radius></circle>")), "0.01 x 0.01|-2"),
         (road(obstacle(shape="<polygon/>")), "0 corners"),
         (road(obstacle(states="<trajectory/>")), "nowhere"),
         (road(obstacle(states="<initialState/>")), "no position"),
@@ -173,10 +176,6 @@ def test_what_is_no_obstacle_is_passed_over() -> None:
 )  # fmt: skip
 def test_broken_files_are_refused_by_name_and_reason(data: bytes, words: str) -> None:
     """Each says the file and what is wrong."""
-    if "0.01 x" in words:
-        out = read(data)
-        assert out.actors[0].length == pytest.approx(2)  # a circle has the size of its radius, whatever its sign
-        return
     with pytest.raises(InputError, match=words) as error:
         read(data)
     assert "a.xml" in str(error.value)
@@ -184,7 +183,8 @@ def test_broken_files_are_refused_by_name_and_reason(data: bytes, words: str) ->
 
 def test_entities_are_not_followed(tmp_path: Path) -> None:
     """A billion laughs, a file of this machine, a document type from the net: refused, quickly."""
-    laughs = '<!DOCTYPE x [<!ENTITY a "ha">' + "".join(f'<!ENTITY {c} "{("&" + p + ";") * 10}">' for p, c in zip("abcdefghi", "bcdefghij", strict=True)) + "]>"
+    tens = (f'<!ENTITY {c} "{("&" + p + ";") * 10}">' for p, c in zip("abcdefghi", "bcdefghij", strict=True))
+    laughs = '<!DOCTYPE x [<!ENTITY a "ha">' + "".join(tens) + "]>"
     secret = tmp_path / "secret"
     secret.write_text("4.5")
     for before, inside in (
@@ -213,7 +213,8 @@ def test_too_much_is_refused() -> None:
 def test_damaged_files_never_do_worse_than_an_input_error() -> None:
     """1,000 files with bytes changed or cut out: tracks that hold, or InputError."""
     rng = random.Random(3)
-    whole = road(obstacle(), obstacle(shape=POLYGON, name=8), obstacle(states=state(0, 9, 8, "initialState"), tag="staticObstacle", name=9))
+    still = obstacle(states=state(0, 9, 8, "initialState"), tag="staticObstacle", name=9)
+    whole = road(obstacle(), obstacle(shape=POLYGON, name=8), still)
     refused = 0
     for _ in range(1000):
         data = bytearray(whole)
@@ -228,17 +229,15 @@ def test_damaged_files_never_do_worse_than_an_input_error() -> None:
 
 
 def test_every_real_file_gives_the_places_that_it_says(data_dir: Path) -> None:
-    """22 files: each state with a point, found by a second reading (Python's own XML, no shapes), is a row as it stands.
-
-    The same was done once with commonroad-io 2026.1 as the oracle: all states at 0.0 m difference.
-    """
+    """22 files: each state with a point, as a second reading (Python's own XML, no shapes) has it, is a row."""
     paths = sorted((data_dir / "driving/commonroad").glob("*.xml"))
     assert len(paths) == 22
     states = 0
     for path in paths:
         out = commonroad.tracks(path.read_bytes(), path.name, Bounds())
-        rows = {(out.actors[i].name, f): n for n, (i, f) in enumerate(zip(out.actor.tolist(), out.frame.tolist(), strict=True))}
-        root = ElementTree.parse(path).getroot()
+        keys = zip(out.actor.tolist(), out.frame.tolist(), strict=True)
+        rows = {(out.actors[i].name, f): n for n, (i, f) in enumerate(keys)}
+        root = ET.parse(path).getroot()
         for found in [*root.findall("obstacle"), *root.findall("dynamicObstacle")]:
             if (found.findtext("role") or "dynamic").strip() == "dynamic":
                 for one in [found.find("initialState"), *found.findall("trajectory/state")]:

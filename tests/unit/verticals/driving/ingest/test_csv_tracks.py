@@ -163,7 +163,8 @@ def test_the_real_snippets_of_us_101(data_dir: Path) -> None:
         out = read(text)
         want = np.genfromtxt(text.decode().splitlines()[1:], delimiter=",")
         names = [line.split(b",")[0].decode() for line in text.splitlines()[1:]]
-        row = {(out.actors[i].name, f): n for n, (i, f) in enumerate(zip(out.actor.tolist(), out.frame.tolist(), strict=True))}
+        keys = zip(out.actor.tolist(), out.frame.tolist(), strict=True)
+        row = {(out.actors[i].name, f): n for n, (i, f) in enumerate(keys)}
         at = [row[name, round(t / 0.1)] for name, t in zip(names, want[:, 4], strict=True)]
         assert len(set(at)) == len(out) == len(want)
         for column, name in ((5, "x"), (6, "y"), (7, "heading"), (8, "v"), (9, "a")):

@@ -55,7 +55,8 @@ def read(data: bytes, **bounds: int) -> Tracks:
 def test_our_messages_packed_in_each_way(how: CompressionType) -> None:
     """Actors, places, what is left out derived, and what the log says of a frame."""
     out = read(packed([frame(0), frame(1), frame(2, told=["take-over"])], how=how))
-    assert [(one.name, one.kind, one.ego, one.length) for one in out.actors] == [("me", "car", True, 4.5), ("p", "pedestrian", False, 0.5)]
+    who = [(one.name, one.kind, one.ego, one.length) for one in out.actors]
+    assert who == [("me", "car", True, 4.5), ("p", "pedestrian", False, 0.5)]
     assert out.x[out.rows_of(0)].tolist() == [0, 1, 2]
     assert out.v.tolist() == [9.5, 9.5, 9.5, 0, 0, 0]
     assert np.isnan(out.a).all()
@@ -114,7 +115,9 @@ def bomb(size: int, says: int) -> bytes:
     return b"\x89MCAP0\r\n" + builder.end()
 
 
-@pytest.mark.parametrize(("says", "words"), [(2**60, "are read"), (300_000_000, "are read"), (1000, "not what it says")])
+@pytest.mark.parametrize(
+    ("says", "words"), [(2**60, "are read"), (300_000_000, "are read"), (1000, "not what it says")]
+)
 def test_a_bomb_is_not_unpacked(says: int, words: str) -> None:
     """300 MB in 10 kB, whatever it says that it is."""
     data = bomb(300_000_000, says)

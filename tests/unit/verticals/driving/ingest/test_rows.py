@@ -39,7 +39,7 @@ def test_heading_and_speed_of_a_straight_drive(turn: float) -> None:
 
 
 def test_a_told_heading_makes_going_backwards_negative() -> None:
-    """v is along the heading, also where it is derived."""
+    """The speed is along the heading, also where it is derived."""
     out = tracks_of(Rows.of([(0, i, -i * 0.5, 0, 0.0, NAN, NAN) for i in range(5)]), [CAR], 0.1, "log")
     assert np.allclose(out.v, -5.0)
 
