@@ -114,16 +114,30 @@ def test_who_has_no_row_is_dropped() -> None:
 def test_the_ends_are_gone(seed: int, cut_s: float) -> None:
     """Nothing of the first and last seconds is left, moments neither; the rest is as it was."""
     tracks = some(seed)
-    if tracks.seconds <= 2 * cut_s + 0.2:
+    at = tracks.frame * 0.1
+    if not ((at >= at.min() + cut_s - 1e-9) & (at <= at.max() - cut_s + 1e-9)).any():
         with pytest.raises(InputError, match="not kept"):
-            without_ends(tracks, 10.0)
+            without_ends(tracks, cut_s)
         return
     out = without_ends(tracks, cut_s)
     assert out.frame.min() * 0.1 >= tracks.frame.min() * 0.1 + cut_s - 1e-9
     assert out.frame.max() * 0.1 <= tracks.frame.max() * 0.1 - cut_s + 1e-9
+    assert len(out)
     inner = (tracks.frame >= out.frame.min()) & (tracks.frame <= out.frame.max())
     assert np.array_equal(out.x, tracks.x[inner])
-    assert all(out.frame.min() <= one.frame <= out.frame.max() for one in out.moments) or not out.moments
+    assert all(at.min() + cut_s - 1e-9 <= one.frame * 0.1 <= at.max() - cut_s + 1e-9 for one in out.moments)
+
+
+def test_a_log_in_whose_middle_nobody_is_leaves_nothing() -> None:
+    """Long enough, and yet all of it is at its ends."""
+    tracks = some(0).between(5, 5)
+    two = replace(tracks, actors=tracks.actors * 2)
+    late = replace(two, actor=tracks.actor + 4, frame=tracks.frame + 100)
+    names = ("x", "y", "heading", "v", "a")
+    columns = {name: np.concatenate([getattr(two, name), getattr(late, name)]) for name in names}
+    frame, actor = np.concatenate([two.frame, late.frame]), np.concatenate([two.actor, late.actor])
+    with pytest.raises(InputError, match="nobody is between"):
+        without_ends(replace(two, actor=actor, frame=frame, **columns).check(), 2.0)
 
 
 def test_nothing_is_done_unless_it_is_asked_for() -> None:
