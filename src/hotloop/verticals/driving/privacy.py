@@ -86,6 +86,10 @@ def _numbered(one: Actor, number: int) -> Actor:
 def without_ends(tracks: Tracks, cut_s: float) -> Tracks:
     """All but so many seconds of the beginning and of the end. InputError if nothing is left."""
     cut = int(np.ceil(cut_s / tracks.step_s - 1e-9))
-    if tracks.frames <= 2 * cut:
-        raise InputError(f"{tracks.source}: it lasts {tracks.seconds:g} s; {cut_s:g} s at each end are not kept")
-    return tracks.between(int(tracks.frame.min()) + cut, int(tracks.frame.max()) - cut)
+    first, last = (int(tracks.frame.min()), int(tracks.frame.max())) if len(tracks) else (0, 0)
+    out = tracks.between(first + cut, last - cut)
+    if not len(out):
+        raise InputError(
+            f"{tracks.source}: it lasts {tracks.seconds:g} s; {cut_s:g} s at each end are not kept, nobody is between"
+        )
+    return out

@@ -251,9 +251,8 @@ def _single(tracks: list[Floats]) -> list[Floats]:
     for i in order:
         track = tracks[i]
         low, high = np.searchsorted(said[:, 0], track[:, 0]), np.searchsorted(said[:, 0], track[:, 0], side="right")
-        twice = np.array([
-            (np.abs(said[a:b, 1:] - row[1:]) < _SAME).all(axis=1).any() for a, b, row in zip(low, high, track, strict=True)
-        ], bool)  # fmt: skip
+        spans = zip(low, high, track, strict=True)
+        twice = np.array([(np.abs(said[a:b, 1:] - row[1:]) < _SAME).all(axis=1).any() for a, b, row in spans], bool)
         if len(track) - twice.sum() < shortest or twice.mean() > _TWICE_MAX:
             continue
         kept[i] = track[~twice]

@@ -38,6 +38,7 @@ from hotloop.verticals.driving.tracks import Actor, Kind, Moment, Told, Tracks
 TOPIC: Final = "/tracks"
 SCENE: Final = "foxglove.SceneUpdate"
 _CHUNK_MAX: Final = 64_000_000
+_END: Final = b"\x02" + struct.pack("<QQQI", 20, 0, 0, 0) + b"\x89MCAP0\r\n"  # a footer: a chunk's records have none
 _BROKEN: Final = (
     McapError, struct.error, ValueError, IndexError, KeyError, EOFError, RuntimeError, UnicodeDecodeError, MemoryError,
     zstandard.ZstdError, OverflowError,
@@ -136,8 +137,8 @@ def _records(data: bytes, bytes_max: int) -> Iterator[object]:
         if isinstance(record, Chunk):
             inner = _unpacked(record, min(left, _CHUNK_MAX))
             left -= len(inner)
-            stream = StreamReader(io.BytesIO(inner), skip_magic=True, record_size_limit=len(inner) + 1)
-            yield from stream.records
+            stream = io.BytesIO(inner + _END)
+            yield from StreamReader(stream, skip_magic=True, record_size_limit=len(inner) + len(_END)).records
         else:
             yield record
 

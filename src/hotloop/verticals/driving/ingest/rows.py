@@ -90,7 +90,8 @@ def _forward(actor: NDArray[np.int64], values: Floats) -> Floats:
 
 def frames_of(time_s: Floats, step_s: float, source: str) -> Floats:
     """Whole frames of times since the first one. InputError if a time lies a quarter of a step off."""
-    at = (time_s - time_s.min()) / step_s if len(time_s) else time_s
+    begin = float(np.min(time_s, where=np.isfinite(time_s), initial=np.inf))
+    at = (np.where(np.isfinite(time_s), time_s, np.nan) - begin) / step_s
     frame = np.rint(at)
     off = ~(np.abs(at - frame) <= 0.25)
     if off.any():
