@@ -34,17 +34,20 @@ def tracks_of(*drives: Drive, step_s: float = 0.1, moments: tuple[Moment, ...] =
         stands = np.hypot(vx, vy) < 1e-9
         heading[stands] = heading[~stands][0] if (~stands).any() else 0.0
         speed, none = np.hypot(vx, vy), np.full(len(x), np.nan)
-        parts = (np.full(len(x), k), np.arange(len(x)) + one.first, x, y, heading, speed, none)
+        when = np.arange(len(x), dtype=np.float64) + one.first
+        parts = (np.full(len(x), float(k)), when, x, y, heading, speed, none)
         for column, part in zip(columns, parts, strict=True):
             column.append(part)
     actor, frame, *rest = (np.concatenate(column) for column in columns)
     actors = tuple(Actor(str(k), one.kind, one.length, one.width, one.ego) for k, one in enumerate(drives))
-    return Tracks(actors, actor.astype(np.int64), frame.astype(np.int64), *rest, step_s, source, "d", "", moments).check()
+    who, when, (px, py, turned, speed, none) = actor.astype(np.int64), frame.astype(np.int64), rest
+    return Tracks(actors, who, when, px, py, turned, speed, none, step_s, source, "d", moments=moments).check()
 
 
 def driven(v: Floats, start: float = 0.0, step_s: float = 0.1) -> Floats:
     """Places along a line of one that starts at `start` with speeds v."""
-    return start + np.append(0.0, np.cumsum(0.5 * (v[1:] + v[:-1]) * step_s))
+    way = np.cumsum(0.5 * (v[1:] + v[:-1]) * step_s)
+    return np.asarray(start + np.append(np.zeros(1), way), np.float64)
 
 
 def steady(v: float, frames: int, start: float = 0.0, step_s: float = 0.1) -> Floats:

@@ -27,7 +27,7 @@ SEGMENTS_CHUNK: Final = 20_000
 
 @dataclass(frozen=True)
 class Crossings:
-    """Pairs whose paths cross, i first: their rows when i is there (j's own, if it was not seen then), PET in s, m/s."""
+    """Pairs whose paths cross, i first: their rows when i is there (or j, if it was not seen then), PET in s, m/s."""
 
     i: Ints
     j: Ints

@@ -16,11 +16,11 @@ def corners(box, k, t=0.0):
     """The four corners of rectangle k after t seconds straight on."""
     c, s = math.cos(box.heading[k]), math.sin(box.heading[k])
     x, y = box.x[k] + box.v[k] * t * c, box.y[k] + box.v[k] * t * s
-    half = ((1, 1), (1, -1), (-1, -1), (-1, 1))
-    return [
-        (x + 0.5 * box.length[k] * a * c - 0.5 * box.width[k] * b * s, y + 0.5 * box.length[k] * a * s + 0.5 * box.width[k] * b * c)
-        for a, b in half
-    ]
+    out = []
+    for front, left in ((1, 1), (1, -1), (-1, -1), (-1, 1)):
+        along, across = 0.5 * box.length[k] * front, 0.5 * box.width[k] * left
+        out.append((x + along * c - across * s, y + along * s + across * c))
+    return out
 
 
 def to_segment(p, a, b):

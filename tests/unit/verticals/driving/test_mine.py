@@ -18,15 +18,15 @@ from hotloop.verticals.driving.tracks import Moment
 LIMITS = MineConfig()
 
 
-def braking(frames=80, at=30):
-    """One brakes with 7 m/s2 behind another that brakes, too, 16 m ahead."""
+def braking(frames=120, at=60):
+    """One brakes with 7 m/s2 behind another that brakes, too, 21 m ahead."""
     v = np.full(frames, 20.0)
     v[at : at + 15] = 20 - 0.7 * np.arange(1, 16)
     v[at + 15 :] = 9.5
     slow = np.full(frames, 20.0)
     slow[at - 8 : at + 7] = 20 - 0.75 * np.arange(1, 16)
     slow[at + 7 :] = 8.75
-    return tracks_of(Drive(driven(v), 0.0), Drive(driven(slow, 16.0), 0.0))
+    return tracks_of(Drive(driven(v), 0.0), Drive(driven(slow, 26.0), 0.0))
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,9 @@ def test_the_same_log_gives_the_same_bytes(taught):
 
 def test_findings_come_by_first_frame_case_and_actors():
     """The order is that of time, not of severity."""
-    keys = [(c.first, CASES.index(c.case), c.actors) for c in mine(braking(), None, LIMITS)]
-    assert len(keys) >= 3
+    close = MineConfig(headway_s_max=1.2, ttc_s_max=6.0)
+    keys = [(c.first, CASES.index(c.case), c.actors) for c in mine(braking(), None, close)]
+    assert len(keys) >= 2
     assert keys == sorted(keys)
 
 

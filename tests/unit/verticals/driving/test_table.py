@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hotloop.testing.drives import Drive, driven, steady, traffic, tracks_of
+from hotloop.testing.drives import Drive, driven, steady, tracks_of, traffic
 from hotloop.verticals.driving.limits import MineConfig
 from hotloop.verticals.driving.table import believed
 
