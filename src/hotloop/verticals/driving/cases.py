@@ -159,7 +159,7 @@ def _cut_ins(table: Table, pairs: Pairs, limits: MineConfig) -> Found:
     need = required_braking(follow.closing[keep], ttc[keep])
     headway = headway[keep]
     near = np.clip(1 - headway / limits.cut_in_headway_s_max, 0.0, 1.0)
-    severity = 0.2 + 0.3 * near + 0.4 * np.clip(need / FULL_BRAKING, 0.0, 1.0)
+    severity = 0.25 + 0.35 * near + 0.4 * np.clip(need / FULL_BRAKING, 0.0, 1.0)
     past = (headway <= limits.cut_in_headway_s_max) | (ttc[keep] <= CUT_IN_TTC_S)
     return Found("cut-in", "s", _hits(table, (follow.j[keep], follow.i[keep]), (severity, headway), past))
 
@@ -189,7 +189,7 @@ def of_one(table: Table, limits: MineConfig) -> list[Found]:
     moves = ~table.on_foot & (table.a >= -BRAKING_MAX)
     out = []
     braking, jerk = -table.a, np.abs(table.jerk)
-    hard = 0.25 + 0.4 * (braking - limits.braking_m_s2_min) / 5.0
+    hard = 0.3 + 0.4 * (braking - limits.braking_m_s2_min) / 5.0
     harsh = 0.1 + 0.3 * (jerk / limits.jerk_m_s3_min - 1)
     cases: tuple[tuple[Case, str, Floats, Floats, float, float], ...] = (
         ("hard braking", "m/s2", braking, hard, limits.braking_m_s2_min, 0.85),

@@ -27,7 +27,7 @@ SEGMENTS_CHUNK: Final = 20_000
 
 @dataclass(frozen=True)
 class Crossings:
-    """Pairs whose paths cross: the rows (of i first, then of j) next to the crossing, PET in s, speeds in m/s."""
+    """Pairs whose paths cross, i first: their rows when i is there (or j, if it was not seen then), PET in s, m/s."""
 
     i: Ints
     j: Ints
@@ -117,5 +117,13 @@ def _crossed(table: Table, parts: _Segments, one: Ints, two: Ints) -> tuple[Ints
     pet = post_encroachment_s(Passing(t_a, t_b, v_a, v_b, angle, *sizes))
     row_a, row_b = np.where(s < 0.5, a, b), np.where(t < 0.5, c, d)
     swap = t_b < t_a
-    rows = np.where(swap, row_b, row_a), np.where(swap, row_a, row_b)
-    return *rows, pet, np.where(swap, v_b, v_a), np.where(swap, v_a, v_b)
+    first, second = np.where(swap, row_b, row_a), np.where(swap, row_a, row_b)
+    return first, _then(table, second, table.frame[first]), pet, np.where(swap, v_b, v_a), np.where(swap, v_a, v_b)
+
+
+def _then(table: Table, row: Ints, frame: Ints) -> Ints:
+    """The row of the same piece in an earlier frame; the row itself where there is none."""
+    span = int(table.frame.max()) + 1
+    key, wanted = table.piece * span + table.frame, table.piece[row] * span + frame
+    place = np.minimum(np.searchsorted(key, wanted), len(key) - 1)
+    return np.where(key[place] == wanted, place, row)

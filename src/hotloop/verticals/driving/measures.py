@@ -134,9 +134,14 @@ def _corners_to(a: Boxes, b: Boxes) -> Floats:
 
 def contact_s(a: Boxes, b: Boxes) -> Floats:
     """TTC, s: until the rectangles touch at constant velocities and headings; 0 if they do, infinity if never."""
+    return contact(a, b)[0]
+
+
+def contact(a: Boxes, b: Boxes) -> tuple[Floats, Floats]:
+    """TTC as `contact_s`, and how fast they then come together across the sides that touch, m/s."""
     dx, dy = b.x - a.x, b.y - a.y
     vx, vy = _relative_velocity(a, b)
-    enter, leave = np.zeros(len(a)), np.full(len(a), np.inf)
+    enter, leave, closing = np.zeros(len(a)), np.full(len(a), np.inf), np.zeros(len(a))
     with np.errstate(divide="ignore", invalid="ignore"):
         for c, s, extent in _axes(a, b):
             place, speed = dx * c + dy * s, vx * c + vy * s
@@ -145,8 +150,9 @@ def contact_s(a: Boxes, b: Boxes) -> Floats:
             apart = np.abs(place) > extent
             first = np.where(still, np.where(apart, np.inf, 0.0), np.minimum(one, two))
             last = np.where(still, np.where(apart, -np.inf, np.inf), np.maximum(one, two))
+            closing = np.where(first > enter, np.abs(speed), closing)
             enter, leave = np.maximum(enter, first), np.minimum(leave, last)
-    return np.where(enter <= leave, enter, np.inf)
+    return np.where(enter <= leave, enter, np.inf), closing
 
 
 def turning_contact_s(a: Boxes, b: Boxes, horizon_s: float, step_s: float = 0.1) -> Floats:

@@ -29,6 +29,7 @@ DIGITS: Final = 6  # of each number in a finding
 SCENE_S: Final = 1.0  # so often is the scene of an actor looked at for novelty, and learned
 WINDOW_S: Final = 10.0  # rarity is counted over windows of so long
 AROUND: Final = 0.4  # what a frame of a case is worth beside its peak
+LOOK_S: Final = 2.0
 TAKE_OVER: Final = 0.6
 
 
@@ -222,14 +223,19 @@ def encode(findings: Sequence[Finding]) -> bytes:
 def frame_scores(findings: Sequence[Finding], tracks: Tracks) -> Floats:
     """(frames,) How much a frame deserves a look: the severity at each case's peak, less than half of it around it.
 
-    The peak alone stands for the case, so that one long case does not use up all that may be looked at.
+    The peak alone stands for the case, so that one long case does not use up all that may be looked at; for the same
+    reason a peak counts less within `LOOK_S` of a worse one of the same actors: one look shows both.
     """
     first = int(tracks.frame.min()) if len(tracks) else 0
     out = np.zeros(tracks.frames)
     for one in findings:
         low, high = max(one.first - first, 0), one.last - first
         out[low : high + 1] = np.maximum(out[low : high + 1], AROUND * one.severity)
-    for one in findings:
-        if 0 <= one.peak - first < len(out):
+    look, shown = LOOK_S / tracks.step_s, list[tuple[int, frozenset[int]]]()
+    for one in sorted(findings, key=lambda one: (-one.severity, one.peak, CASES.index(one.case), one.actors)):
+        who = frozenset(one.actors)
+        seen = any(abs(one.peak - peak) <= look and (who <= others or who >= others) for peak, others in shown)
+        if not seen and 0 <= one.peak - first < len(out):
             out[one.peak - first] = max(out[one.peak - first], one.severity)
+            shown.append((one.peak, who))
     return out

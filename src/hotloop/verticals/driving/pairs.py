@@ -22,7 +22,7 @@ from hotloop.verticals.driving.measures import (
     Flags,
     ahead,
     circle_contact_s,
-    contact_s,
+    contact,
     depth,
     gap,
     reach,
@@ -53,7 +53,7 @@ class Near:
 
 @dataclass(frozen=True)
 class Contact:
-    """Pairs by rows i < j that would touch within the horizon: TTC s, closing m/s (of the relative movement)."""
+    """Pairs by rows i < j that would touch within the horizon: TTC s, closing m/s (across the sides)."""
 
     i: Ints
     j: Ints
@@ -89,7 +89,7 @@ class Pairs:
 def pairs_of(table: Table, limits: MineConfig) -> Pairs:
     """The pairs of a table. InputError for a frame that is too crowded to be one."""
     near: list[Near] = []
-    contact: list[Contact] = []
+    touching: list[Contact] = []
     follow: list[Follow] = []
     looked_at = 0
     for i, j in _within(table, limits):
@@ -99,10 +99,10 @@ def pairs_of(table: Table, limits: MineConfig) -> Pairs:
         close = apart <= 2 * limits.gap_m_max
         near.append(_near(table, i[close], j[close]))
         might = circle_contact_s(a, b) <= 2 * limits.ttc_s_max
-        contact.append(_contact(table, i[might], j[might], limits))
+        touching.append(_contact(table, i[might], j[might], limits))
         same = np.cos(b.heading - a.heading) > np.cos(SAME_WAY)
         follow.append(_follow(table, np.append(i[same], j[same]), np.append(j[same], i[same])))
-    joined = _joined(near, Near, table), _joined(contact, Contact, table), _joined(follow, Follow, table)
+    joined = _joined(near, Near, table), _joined(touching, Contact, table), _joined(follow, Follow, table)
     return Pairs(*joined, looked_at)
 
 
@@ -114,7 +114,7 @@ def _near(table: Table, i: Ints, j: Ints) -> Near:
 def _contact(table: Table, i: Ints, j: Ints, limits: MineConfig) -> Contact:
     """Those whose rectangles would touch; where they do not head the same way, along their bends as well."""
     a, b = table.box.take(i), table.box.take(j)
-    ttc, closing = contact_s(a, b), relative_speed(a, b)
+    ttc, closing = contact(a, b)
     keep = (ttc <= 2 * limits.ttc_s_max) & (closing >= limits.closing_m_s_min)
     i, j, a, b, ttc, closing = i[keep], j[keep], a.take(keep), b.take(keep), ttc[keep], closing[keep]
     bent = (np.abs(wrapped(b.heading - a.heading)) > TURN_MIN) & (np.abs(a.bend) + np.abs(b.bend) > 0.002)
@@ -153,7 +153,7 @@ def _within(table: Table, limits: MineConfig) -> Iterator[tuple[Ints, Ints]]:
         places = np.column_stack((box.x[rows], box.y[rows], table.frame[rows] * (2.0 * limits.reach_m)))
         found = rows[cKDTree(places).query_pairs(limits.reach_m, output_type="ndarray")]
         i, j = np.minimum(found[:, 0], found[:, 1]), np.maximum(found[:, 0], found[:, 1])
-        for low in range(0, len(i), limits.pairs_chunk):
+        for low in range(0, max(len(i), 1), limits.pairs_chunk):
             yield i[low : low + limits.pairs_chunk], j[low : low + limits.pairs_chunk]
 
 

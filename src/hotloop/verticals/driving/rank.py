@@ -20,7 +20,7 @@ from hotloop.types import Floats
 from hotloop.verticals.driving.finding import Finding
 from hotloop.verticals.driving.limits import RankConfig
 from hotloop.verticals.driving.measures import Flags
-from hotloop.verticals.driving.scene import vector
+from hotloop.verticals.driving.scene import NAMES, vector
 from hotloop.verticals.driving.tracks import Ints
 
 INTEREST: Final = 4.0  # a human's "worse than you think" multiplies the value by this, "not interesting" divides it
@@ -93,7 +93,7 @@ def _greedy(
 ) -> list[Choice]:
     """Always the best value per cost that still fits; what is like it is worth little from then on."""
     values, costs = worth[0][looked].copy(), worth[1][looked]
-    scenes = np.array([vector(candidates[i].finding) for i in looked]).reshape(len(looked), -1)
+    scenes = np.array([vector(candidates[i].finding) for i in looked]).reshape(len(looked), len(NAMES))
     moments = _Moments([candidates[i] for i in looked])
     left, free, chosen = limits.budget * (1 - limits.audit_share), np.ones(len(looked), bool), list[Choice]()
     like = np.zeros(len(looked), bool)

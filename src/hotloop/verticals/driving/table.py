@@ -16,7 +16,8 @@ from hotloop.verticals.driving.limits import MineConfig
 from hotloop.verticals.driving.measures import BEND_MAX, Boxes, Flags, wrapped
 from hotloop.verticals.driving.tracks import KINDS, Ints, Tracks
 
-HALF_S: Final = 0.3  # acceleration and jerk are slopes over twice this: shorter ones are the noise of the tracker
+HALF_S: Final = 0.3  # jerk is a slope over twice this: shorter ones are the noise of the tracker
+BRAKE_S: Final = 0.4  # acceleration is a slope over twice this: braking that lasts
 COURSE_S: Final = 3.0  # the course is the chord from this long before to this long after
 GAP_S: Final = 0.5  # frames may be missing for so long within a piece
 NOISE_M: Final = 1.0  # by which a place may be off
@@ -79,8 +80,12 @@ def _cuts(tracks: Tracks, limits: MineConfig) -> tuple[Flags, int]:
     new = np.append(True, np.diff(tracks.actor) != 0)
     seconds = np.append(1.0, np.diff(tracks.frame) * tracks.step_s)
     way = np.append(0.0, np.hypot(np.diff(tracks.x), np.diff(tracks.y)))
+    rows, start = np.arange(len(tracks)), np.searchsorted(tracks.actor, tracks.actor, "left")
+    end = np.searchsorted(tracks.actor, tracks.actor, "right") - 1
+    # a log's speeds may come from its places: those next to a jump are as wrong as the jump
+    before, after = np.maximum(rows - 3, start), np.minimum(rows + 2, end)
     v = np.abs(tracks.v)
-    fastest = np.maximum(v, np.append(v[:1], v[:-1])) + limits.jump_m_s2_max * np.abs(seconds)
+    fastest = np.maximum(v[before], v[after]) + limits.jump_m_s2_max * np.maximum(3 * tracks.step_s, np.abs(seconds))
     jump = ~new & (way > fastest * seconds + NOISE_M)
     return new | jump | (~new & (seconds > GAP_S)), int(jump.sum())
 
@@ -92,7 +97,7 @@ def _derived(tracks: Tracks, keep: Flags, piece: Ints, doubts: Doubts) -> Table:
     width = np.array([one.width for one in tracks.actors])[actor]
     kind = np.array([KINDS.index(one.kind) for one in tracks.actors], np.int64)[actor]
     about = _Window(piece, frame, HALF_S, tracks.step_s)
-    a = about.slope(v)
+    a = _Window(piece, frame, BRAKE_S, tracks.step_s).slope(v)
     wild = a < -BRAKING_MAX
     half = _Window(piece, frame, 0.5, tracks.step_s)
     turn, moved = wrapped(heading[half.after] - heading[half.before]), half.seconds * np.maximum(np.abs(v), 2.0)
@@ -102,7 +107,7 @@ def _derived(tracks: Tracks, keep: Flags, piece: Ints, doubts: Doubts) -> Table:
     drift = np.where(np.hypot(wx, wy) > 3.0, v * np.sin(heading - np.arctan2(wy, wx)), 0.0)
     doubts = Doubts(doubts.short, doubts.jumps, int(wild.sum()))
     box = Boxes(x, y, heading, v, length, width, bend)
-    return Table(piece, actor, frame, kind, box, a, about.slope(a), drift, tracks.step_s, doubts)
+    return Table(piece, actor, frame, kind, box, a, about.slope(about.slope(v)), drift, tracks.step_s, doubts)
 
 
 class _Window:
@@ -116,7 +121,7 @@ class _Window:
         ends = reach == 0
         self.before = np.where(ends, np.maximum(rows - width, first), rows - reach)
         self.after = np.where(ends, np.minimum(rows + width, last), rows + reach)
-        self.seconds: Floats = (frame[self.after] - frame[self.before]) * step_s
+        self.seconds: Floats = np.asarray((frame[self.after] - frame[self.before]) * step_s, np.float64)
 
     def slope(self, values: Floats) -> Floats:
         """Change per second; 0 where the piece has one row."""
