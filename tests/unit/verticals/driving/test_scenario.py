@@ -75,6 +75,13 @@ def test_a_scene_that_cannot_be_is_refused_by_name(actor, peak, why):
     assert f"log:a{actor}" in str(caught.value)
 
 
+def test_a_scene_that_begins_in_a_collision_is_refused():
+    """Nothing that a planner does could mend it."""
+    log = scenes.tracks()
+    with pytest.raises(InputError, match="begins in a collision"):
+        from_moment(replace(log, x=np.where(log.actor == 1, log.x - 23.0, log.x)), 0, 60)
+
+
 def test_the_digest_is_of_what_is_in_it():
     """Twice the same, and another one for another place, name or latency."""
     log = scenes.tracks()
