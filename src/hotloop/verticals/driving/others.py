@@ -2,8 +2,8 @@
 
 Each keeps to the places that were recorded. Who follows the planner's vehicle along its path (or follows somebody who
 was held up by it) brakes by the Intelligent Driver Model when it comes nearer and would run into it within 3 s, or is
-within 1 m + 0.3 s: from then on it is later than recorded at each place, never earlier. Road users that cross, and those
-who come from ahead, are replayed as they were. Who would appear in a place that is taken stays away.
+within 1 m + 0.3 s: from then on it is later than recorded at each place, never earlier. Road users that cross, and
+those who come from ahead, are replayed as they were. Who would appear in a place that is taken stays away.
 """
 
 from __future__ import annotations
