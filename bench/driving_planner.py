@@ -34,8 +34,8 @@ from hotloop.verticals.driving.scenario import COMMON, Scenario, from_finding, f
 from hotloop.verticals.driving.tracks import Tracks
 from hotloop.verticals.driving.tuning import Effort, split, trial, tuned
 
-PER_CASE = 3  # findings of a case that one recording gives: the most severe
-COMMON_EACH = 8  # common scenes of a recording
+PER_CASE = 2  # findings of a case that one recording gives: the most severe
+COMMON_EACH = 6  # common scenes of a recording
 
 
 def synthetic(count: int) -> Iterator[tuple[Tracks, list[Finding]]]:

@@ -199,7 +199,7 @@ class Tape:
         states = states[: scene.frames]
         braked = states[1:, 4]
         braked = braked[~np.isnan(braked)]
-        jerk = np.diff(braked, prepend=0.0) / STEP_S
+        jerk = np.diff(braked) / STEP_S  # not from the seat's first step: what was done before is not known
         recorded = scene.recorded_m
         progress = (float(self._s[k]) - scene.start_m) / recorded if recorded >= 1.0 else 1.0
         collision = self.collided[k]

@@ -1,9 +1,9 @@
 """The others in B scenes at once: as recorded, or held up by who is in their way.
 
 Each keeps to the places that were recorded. Who follows the planner's vehicle along its path (or follows somebody who
-was held up by it) brakes by the Intelligent Driver Model when it would otherwise run into it within 3 s or comes nearer
-than 1 m + 0.3 s: from then on it is later than recorded at each place, never earlier. Road users that cross, and those
-who come from ahead, are replayed as they were. Who would appear in a place that is taken stays away.
+was held up by it) brakes by the Intelligent Driver Model when it comes nearer and would run into it within 3 s, or is
+within 1 m + 0.3 s: from then on it is later than recorded at each place, never earlier. Road users that cross, and
+those who come from ahead, are replayed as they were. Who would appear in a place that is taken stays away.
 """
 
 from __future__ import annotations
@@ -136,7 +136,8 @@ class Others:
         v = now[..., _V]
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             closing = v - speed
-            near = (gap < 1.0 + 0.3 * v) | ((closing > 0) & (gap < 3.0 * closing))
+            close = gap < 1.0 + 0.3 * v
+            near = ((closing > 0.1) & (close | (gap < 3.0 * closing))) | (close & self.held_up)
             near &= v > 0.05
             wanted = _GAP_M + np.maximum(v * _HEADWAY_S + v * closing / (2 * np.sqrt(_SPEED_UP * _COMFORT)), 0.0)
             braked = np.clip(_SPEED_UP * (1 - (wanted / np.maximum(gap, 0.1)) ** 2), -BRAKE_MAX, _SPEED_UP)

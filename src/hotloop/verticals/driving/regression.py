@@ -26,7 +26,7 @@ from hotloop.verticals.driving.planner import PlannerConfig
 from hotloop.verticals.driving.scenario import Scenario
 
 ENTRIES_MAX: Final = 100_000
-_JERK = 4.0  # m/s3, root mean square: the discomfort that costs most
+_JERK = 6.0  # m/s3, root mean square: the discomfort that costs most
 _TOLD = 5
 _Digest = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
@@ -81,12 +81,12 @@ def unpack(data: bytes) -> Regression:
 
 
 def loss(run: Run, limits: Limits | None = None) -> float:
-    """0 (as good as can be) to 1 (an intervention); discomfort and lost progress cost up to 0.2 and 0.3."""
+    """0 (as good as can be) to 1 (an intervention); discomfort and lost progress cost up to 0.1 and 0.2."""
     limits = limits or Limits()
     if run.intervention(limits):
         return 1.0
     lost = min(max(1.0 - run.progress, 0.0), 1.0)
-    return 0.2 * min(run.jerk / _JERK, 1.0) ** 2 + 0.3 * lost
+    return 0.1 * min(run.jerk / _JERK, 1.0) ** 2 + 0.2 * lost
 
 
 def losses(runs: Sequence[Run], limits: Limits | None = None) -> Floats:

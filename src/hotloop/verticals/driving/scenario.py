@@ -19,7 +19,7 @@ import numpy as np
 from hotloop.errors import InputError
 from hotloop.types import Floats
 from hotloop.verticals.driving.finding import Finding
-from hotloop.verticals.driving.geometry import SPACING_M, headings, onto, resampled
+from hotloop.verticals.driving.geometry import SPACING_M, Boxes, Mask, headings, onto, overlaps, resampled
 from hotloop.verticals.driving.tracks import Actor, Grid, Tracks, as_grid
 
 STEP_S: Final = 0.1
@@ -81,6 +81,14 @@ class Scenario:
     def recorded_m(self) -> float:
         """How far the recorded one came."""
         return max(self.goal * SPACING_M - self.start_m, 0.0)
+
+    @property
+    def hit_at_start(self) -> Mask:
+        """Which of the others overlap the seat in the first frame (n,)."""
+        seat, sizes = self.seat, np.array([(one.length, one.width) for one in self.others]).reshape(-1, 2)
+        own = (seat.x, seat.y, seat.heading, seat.actor.length, seat.actor.width)
+        there = Boxes(self.x[:, 0], self.y[:, 0], self.heading[:, 0], sizes[:, 0], sizes[:, 1])
+        return overlaps(Boxes(*(np.array([one]) for one in own)), there)
 
     @cached_property
     def digest(self) -> str:
@@ -144,11 +152,14 @@ def _scene(tracks: Tracks, subject: int, peak: int, case: str, around_s: tuple[f
     others = [k for k in _nearest(motion, subject) if k != subject]
     there = motion[:, others]
     seat = Seat(*_rounded(own[:, 0]), _sized(tracks.actors[subject]))
-    return Scenario(
+    scene = Scenario(
         name, case, _aligned(seat, path), tuple(_sized(tracks.actors[k]) for k in others), there[0], there[1],
         there[2], there[3], path, round(desired, 3), round(float(reached) / SPACING_M),
         min(round((peak - first) * tracks.step_s / STEP_S), len(times) - 1), 0, tracks.region,
     )  # fmt: skip
+    if scene.hit_at_start.any():
+        raise InputError(f"{name}: the scene begins in a collision, which no planner can mend")
+    return scene
 
 
 def _rounded(state: Floats) -> tuple[float, float, float, float]:

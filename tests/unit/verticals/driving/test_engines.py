@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hotloop.errors import ConfigError, InputError
-from hotloop.verticals.driving.engines import ENGINES, Limits, Replay, engine
+from hotloop.verticals.driving.engines import ENGINES, Collision, Limits, Replay, Run, engine
 from hotloop.verticals.driving.planner import Each, Plan, RulePlanner
 
 NEEDS = {"replay": "numpy", "highway-env": "highway_env", "sumo": "libsumo"}
@@ -205,3 +205,85 @@ def test_an_engine_that_is_not_there_is_named(monkeypatch):
         monkeypatch.setitem(sys.modules, f"hotloop.verticals.driving.{module}", None)
         with pytest.raises(ConfigError, match=rf"hotloop\[{extra}\]"):
             engine(name)
+
+
+def test_it_drives_along_a_bend(played):
+    """Places are on the path, headings along it, the way is as long as its speed says."""
+    scene = scenes.road(6.0, 8.0)
+    turn = np.maximum(np.arange(-60.0, 301.0), 0.0) / 60.0
+    path = np.cumsum(np.stack((np.cos(turn), np.sin(turn)), axis=1), axis=0)
+    path -= path[60]
+    run = played.run([replace(scene, path=path)], steady())[0]
+    off = np.array([np.hypot(*(path - place[:2]).T).min() for place in run.trajectory])
+    assert off.max() < 0.75  # half a metre of it is the distance between the path's points
+    way = np.hypot(*np.diff(run.trajectory[:, :2], axis=0).T).sum()
+    assert way == pytest.approx(48.0, abs=0.5)
+    assert run.trajectory[-1, 2] == pytest.approx(0.8, abs=0.08)
+
+
+def test_a_crosser_is_hit_by_the_side_that_was_there(played):
+    """A pedestrian who is in the way at 2 s, and one who is past it by then."""
+    hit = scenes.with_one(scenes.road(5.0), (20.0, -2.8), (0.0, 1.4), "pedestrian", (0.5, 0.6))
+    past = scenes.with_one(scenes.road(5.0), (40.0, -2.8), (0.0, 1.4), "pedestrian", (0.5, 0.6))
+    assert played.run([hit], steady())[0].collisions[0].frame == pytest.approx(18, abs=2)
+    assert played.run([past], steady())[0].collisions == ()
+
+
+def test_least_time_to_collision_is_of_who_is_in_the_way(played):
+    """10 m/s towards one who drives 5 m/s: 5 m/s closing; the next lane does not count."""
+    scene = scenes.with_one(scenes.road(1.0), (34.5, 0.0), (5.0, 0.0))
+    run = played.run([scenes.with_one(scene, (10.0, 3.5), (0.0, 0.0))], steady())[0]
+    assert run.ttc_s == pytest.approx((30.0 - 5.0) / 5.0, abs=0.1)
+
+
+def test_comfort_is_measured(played):
+    """Braking on and off is less comfortable than braking all the time."""
+    state = {"k": 0}
+
+    def on_and_off(view):
+        state["k"] += 1
+        return (-2.0 if state["k"] % 10 < 5 else 0.0), 0.0
+
+    rough = played.run([scenes.road(4.0)], Each(on_and_off))[0]
+    smooth = played.run([scenes.road(4.0)], steady(-1.0))[0]
+    assert smooth.jerk < 0.1
+    assert rough.jerk > 5 * max(smooth.jerk, 0.2)
+
+
+def test_a_run_that_ends_early_leaves_the_others_alone():
+    """One scene collides, the ones beside it go on to their end."""
+    many = [scenes.wall(scenes.road(6.0), 20.0), scenes.road(6.0), scenes.wall(scenes.road(6.0), 40.0)]
+    runs = Replay().run(many, steady())
+    assert [bool(run.collisions) for run in runs] == [True, False, True]
+    assert [int((~np.isnan(run.trajectory[:, 0])).sum()) for run in runs] == pytest.approx([17, 61, 37], abs=1)
+    assert runs[1].progress == pytest.approx(1.0, abs=0.01)
+
+
+def test_more_scenes_than_are_played_at_once_come_back_in_order():
+    """130 of different lengths and speeds."""
+    many = [replace(scenes.road(1.0 + k % 7 * 0.3, 5.0 + k % 11), name=f"s:{k}:0") for k in range(130)]
+    runs = Replay().run(many, steady())
+    assert [run.scenario for run in runs] == [one.name for one in many]
+    assert [len(run.trajectory) for run in runs] == [one.frames for one in many]
+    assert [run.trajectory[0, 3] for run in runs] == [one.seat.v for one in many]
+
+
+def test_it_is_fast_enough_to_tune_on():
+    """At least a thousand scenario-steps a second, on a busy machine."""
+    import time
+
+    many = [scenes.braking(scenes.road(6.0), 15.0 + k % 9, 3.0) for k in range(64)]
+    began = time.process_time()
+    Replay().run(many, RulePlanner())
+    assert 64 * 61 / (time.process_time() - began) > 1000
+
+
+@pytest.mark.parametrize(("hardest", "progress", "hit", "passed"), [
+    (5.9, 1.0, False, True), (6.1, 1.0, False, False), (1.0, 0.49, False, False), (1.0, 0.51, False, True), (0.0, 1.0, True, False),
+])  # fmt: skip
+def test_when_a_run_has_passed(hardest, progress, hit, passed):
+    """No collision, no braking beyond 6 m/s2, half of the way."""
+    hits = (Collision(1, 0),) if hit else ()
+    run = Run("s", "replay", np.zeros((1, 5)), hits, hardest, 9.0, progress, 0.0)
+    assert run.passed() is passed
+    assert run.intervention() is (hit or hardest > 6.0)

@@ -25,12 +25,12 @@ def bend(radius=40.0):
 
 
 def test_it_steers_along_a_bend():
-    """Within 30 cm of the path, heading with it, though its bicycle is no rail."""
+    """Within 60 cm of the path, heading with it, though its bicycle is no rail."""
     scene = bend()
     run = HighwayEnv().run([scene], Each(lambda view: (0.0, 0.0)))[0]
     off = np.array([np.hypot(*(scene.path - place[:2]).T).min() for place in run.trajectory])
     assert off.max() < 0.6
-    assert run.trajectory[-1, 2] == pytest.approx(56 / 40, abs=0.1)
+    assert run.trajectory[-1, 2] == pytest.approx(64 / 40, abs=0.1)
 
 
 def test_it_agrees_with_the_kinematic_engine_on_who_passes():

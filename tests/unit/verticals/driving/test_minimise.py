@@ -86,3 +86,36 @@ def test_what_does_not_fail_cannot_be_made_smaller():
     """It is said."""
     with pytest.raises(InputError, match="does not fail"):
         minimised(crowd(60.0), failing(Replay(), RulePlanner()))
+
+
+@pytest.mark.parametrize("needed", [(), (0,), (9,), (0, 9), (3, 4, 5), (1, 4, 7, 8)])
+def test_whatever_is_needed_is_kept_and_nothing_else(needed):
+    """Any set of the others, by name; none, where the scene fails by itself."""
+
+    def fails(scene):
+        return {f"other{k}" for k in needed} <= {one.name for one in scene.others}
+
+    least = minimised(crowd(), fails)
+    assert [one.name for one in least.scenario.others] == [f"other{k}" for k in needed]
+
+
+def test_the_end_is_cut_to_where_it_fails_and_half_a_second():
+    """A failure that needs 2 s of 8 keeps 2.5 s."""
+    least = minimised(crowd(), lambda scene: scene.frames >= 21)
+    assert least.scenario.frames == 26
+    assert least.scenario.peak <= 25
+
+
+def test_it_says_whose_least_it_is_and_is_another_scene():
+    """By name and digest, so that both can be kept."""
+    scene = crowd()
+    least = minimised(scene, failing(Replay(), BLIND)).scenario
+    assert least.name == f"{scene.name}~least"
+    assert least.digest != scene.digest
+
+
+def test_the_same_failure_is_made_small_the_same_way():
+    """Deterministic."""
+    one, two = (minimised(crowd(), failing(Replay(), BLIND)) for _ in range(2))
+    assert one.scenario.digest == two.scenario.digest
+    assert (one.share, one.runs) == (two.share, two.runs)

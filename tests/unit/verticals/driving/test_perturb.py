@@ -114,3 +114,49 @@ def test_a_perturbation_of_another_scene_is_refused():
 def test_for_fewer_others_it_is_cut_down():
     """The rows that are kept."""
     assert change(speed=(1.0, 2.0, 3.0)).only([2, 0]).speed == (3.0, 1.0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(-3, 3), min_size=9, max_size=9), st.floats(-3, 3), st.floats(-3, 3))
+def test_whatever_is_changed_the_scene_stays_a_scene(values, own, late):
+    """Who is there when, the path, the goal; numbers all finite where somebody is; latency within its limit."""
+    scene = crowd()
+    one = perturbed(scene, Perturbation(tuple(values[:3]), tuple(values[3:6]), tuple(values[6:]), own, late))
+    assert np.array_equal(np.isnan(one.x), np.isnan(scene.x))
+    assert np.array_equal(np.isnan(one.v), np.isnan(scene.v))
+    assert np.array_equal(one.path, scene.path)
+    assert (one.goal, one.frames, one.case) == (scene.goal, scene.frames, scene.case)
+    assert (one.v[~np.isnan(one.v)] >= 0).all()
+    assert 0 <= one.latency <= 10
+    assert all(actor.length > 0 and actor.width > 0 for actor in one.others)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(-3, 3), st.floats(-3, 3))
+def test_nobody_leaves_the_way_that_was_driven(speed, gap):
+    """Sideways everybody is where he was recorded."""
+    one = perturbed(crowd(), change(speed=(speed, speed, speed), gap=(gap, gap, gap)))
+    assert np.allclose(one.y, crowd().y, atol=1e-3, equal_nan=True)
+    assert np.allclose(one.heading, crowd().heading, atol=1e-3, equal_nan=True)
+
+
+def test_speed_and_places_stay_consistent():
+    """What a car's places say of its speed is what its speed says."""
+    one = perturbed(crowd(), change(speed=(1.5, -1.5, 1.0), gap=(0.5, -0.5, 1.0)))
+    moved = np.diff(one.x, axis=1) / 0.1
+    assert np.nanmax(np.abs(moved - one.v[:, 1:])) < 0.05
+
+
+def test_stronger_draws_are_farther_away():
+    """Twice the deviations, twice the distance, in the mean."""
+    scene = crowd()
+    weak, strong = ([how.distance for how, _ in draw(scene, 5, 30, strength)] for strength in (0.3, 1.2))
+    assert np.mean(strong) > 2 * np.mean(weak)
+
+
+def test_an_empty_road_can_only_be_changed_in_the_seat():
+    """Own speed and delay; nothing fails for want of others."""
+    drawn = draw(scenes.road(3.0), 1, 5)
+    assert len(drawn) == 5
+    assert {one.others for _, one in drawn} == {()}
+    assert len({one.seat.v for _, one in drawn}) > 1

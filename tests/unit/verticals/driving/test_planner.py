@@ -137,3 +137,89 @@ def test_its_settings_have_limits():
     for wrong in ({"headway_s": 0.0}, {"brake": 20.0}, {"speed": 1.0}):
         with pytest.raises(msgspec.ValidationError):
             msgspec.convert(wrong, PlannerConfig)
+
+
+@pytest.mark.parametrize(
+    ("setting", "careful", "bold"),
+    [
+        ("headway_s", 2.5, 0.8),
+        ("gap_m", 8.0, 1.0),
+        ("margin_m", 1.5, 0.0),
+        ("horizon_s", 3.0, 0.0),
+        ("collision_s", 6.0, 0.0),
+    ],
+)
+def test_each_setting_does_what_it_says(setting, careful, bold):
+    """The careful value brakes at least as hard on every scene, and harder on one."""
+    many = [
+        scenes.with_one(scenes.road(v=12.0), (25.0, 0.0), (9.0, 0.0)),
+        scenes.with_one(scenes.road(v=12.0), (18.0, 2.6), (9.0, 0.0)),
+        scenes.with_one(scenes.road(v=12.0), (18.0, 3.5), (9.0, -0.8)),
+        scenes.wall(scenes.road(v=12.0), 24.0),
+    ]
+    low, high = (
+        [asked(one, RulePlanner(PlannerConfig(**{setting: value}))) for one in many] for value in (careful, bold)
+    )
+    assert all(a <= b + 1e-9 for a, b in zip(low, high, strict=True))
+    assert min(a - b for a, b in zip(low, high, strict=True)) < -0.05
+
+
+def test_it_never_brakes_harder_than_its_brake():
+    """Not even for what it cannot avoid."""
+    soft = RulePlanner(PlannerConfig(brake=4.0))
+    assert asked(scenes.wall(scenes.road(v=20.0), 9.0), soft) == pytest.approx(-4.0)
+
+
+def test_one_who_drives_away_is_followed_softly():
+    """15 m ahead and 5 m/s faster: no braking in need, whatever the gap should be."""
+    assert asked(scenes.with_one(scenes.road(v=10.0), (15.0, 0.0), (15.0, 0.0))) > -1.0
+
+
+def test_an_oncoming_one_in_its_lane_is_braked_for():
+    """As hard as for a wall that is nearer."""
+    assert asked(scenes.with_one(scenes.road(v=10.0), (30.0, 0.0), (-10.0, 0.0))) < -4.0
+
+
+def test_a_view_of_one_scene_is_that_scenes():
+    """Every column is cut alike."""
+    many = [scenes.wall(scenes.road(v=9.0), 30.0), scenes.wall(scenes.road(v=5.0), 60.0)]
+    batch = batch_of(many)
+    watcher = Seen(batch)
+    ego = watcher.ego(np.array([one.start_m for one in many]), np.zeros(2), np.array([9.0, 5.0]))
+    view = watcher.view(ego, np.zeros(2), Others(batch))
+    for k, scene in enumerate(many):
+        alone = seen(scene)
+        one = view.one(k)
+        assert one.v.tolist() == alone.v.tolist()
+        assert one.ahead == pytest.approx(alone.ahead)
+        assert one.desired.tolist() == alone.desired.tolist()
+        assert one.step_s == 0.1
+
+
+def test_what_is_seen_is_told_along_the_path():
+    """On a road that turns, one ahead on it is ahead, not aside; one that crosses it comes from the side."""
+    scene = scenes.road(v=10.0)
+    turn = np.maximum(np.arange(-60.0, 301.0), 0.0) / 50.0
+    path = np.cumsum(np.stack((np.cos(turn), np.sin(turn)), axis=1), axis=0)
+    path -= path[60]
+    place, heading = path[100], turn[100]
+    velocity = (8.0 * float(np.cos(heading)), 8.0 * float(np.sin(heading)))
+    ahead = seen(scenes.with_one(replace(scene, path=path), tuple(place), velocity))
+    assert ahead.ahead[0, 0] == pytest.approx(40.0, abs=0.5)
+    assert ahead.aside[0, 0] == pytest.approx(0.0, abs=0.1)
+    assert ahead.along[0, 0] == pytest.approx(8.0, abs=0.1)
+    crossing = seen(scenes.with_one(replace(scene, path=path), tuple(place), (-velocity[1], velocity[0])))
+    assert crossing.across[0, 0] == pytest.approx(8.0, abs=0.1)
+    assert crossing.half_ahead[0, 0] == pytest.approx(0.9, abs=0.1)
+    assert crossing.half_aside[0, 0] == pytest.approx(2.25, abs=0.1)
+
+
+def test_a_bend_is_entered_at_a_speed_that_it_can_be_driven_at():
+    """25 m radius, 20 m/s wanted: the rule planner slows down before it, softly."""
+    scene = replace(scenes.road(9.0, 15.0), desired=15.0)
+    turn = np.maximum(np.arange(-60.0, 301.0) - 60.0, 0.0) / 25.0
+    path = np.cumsum(np.stack((np.cos(turn), np.sin(turn)), axis=1), axis=0)
+    run = Replay().run([replace(scene, path=path - path[60])], RULE)[0]
+    in_bend = run.trajectory[:, 0] > 65.0
+    assert np.nanmax(run.trajectory[in_bend, 3]) < 11.0
+    assert run.hardest < 4.0

@@ -75,6 +75,13 @@ def test_a_scene_that_cannot_be_is_refused_by_name(actor, peak, why):
     assert f"log:a{actor}" in str(caught.value)
 
 
+def test_a_scene_that_begins_in_a_collision_is_refused():
+    """Nothing that a planner does could mend it."""
+    log = scenes.tracks()
+    with pytest.raises(InputError, match="begins in a collision"):
+        from_moment(replace(log, x=np.where(log.actor == 1, log.x - 23.0, log.x)), 0, 60)
+
+
 def test_the_digest_is_of_what_is_in_it():
     """Twice the same, and another one for another place, name or latency."""
     log = scenes.tracks()
@@ -113,3 +120,54 @@ def test_of_a_crowd_the_nearest_are_kept():
     assert len(scene.others) == 24
     assert "b0" in [one.name for one in scene.others]
     assert "b39" not in [one.name for one in scene.others]
+
+
+def test_places_are_of_the_frames_that_were_recorded():
+    """Each of the others, each tenth: the recorded place, to the millimetre."""
+    log = scenes.tracks()
+    scene = from_finding(log, finding())
+    for k, actor in enumerate((1, 2, 3)):
+        rows = log.rows_of(actor)
+        frames = log.frame[rows]
+        inside = (frames >= 30) & (frames <= 100)
+        assert scene.x[k, frames[inside] - 30] == pytest.approx(log.x[rows][inside], abs=1e-3)
+        assert scene.y[k, frames[inside] - 30] == pytest.approx(log.y[rows][inside], abs=1e-3)
+
+
+def test_a_hole_in_a_track_is_bridged_straight():
+    """Half a second that the log did not see."""
+    log = scenes.tracks()
+    keep = ~((log.actor == 1) & (log.frame >= 50) & (log.frame < 55))
+    holed = replace(log, **{name: getattr(log, name)[keep] for name in ("actor", "frame", "x", "y", "heading", "v", "a")})
+    scene = from_finding(holed.check(), finding())
+    assert scene.x[0] == pytest.approx(from_finding(log, finding()).x[0], abs=2e-3)
+
+
+def test_a_heading_that_goes_round_is_not_played_the_other_way():
+    """From π to -π is no turn."""
+    log = scenes.tracks(step_s=0.25)
+    heading = np.where(log.actor == 1, np.where(log.frame % 2 == 0, np.pi - 0.01, -np.pi + 0.01), log.heading)
+    scene = from_finding(replace(log, heading=heading), finding(peak=24))
+    assert np.abs(np.cos(scene.heading[0]) + 1).max() < 1e-3
+
+
+def test_who_stood_at_first_takes_the_direction_of_its_way():
+    """A recorded heading of a standing car is noise."""
+    log = scenes.tracks()
+    rows = log.rows_of(0)
+    t = np.arange(rows.stop - rows.start) * 0.1
+    x, v, heading = log.x.copy(), log.v.copy(), log.heading.copy()
+    x[rows], v[rows], heading[rows] = np.maximum(t - 4.0, 0.0) * 5.0, np.where(t > 4.0, 5.0, 0.0), 2.0
+    scene = from_finding(replace(log, x=x, v=v, heading=heading), finding())
+    assert scene.seat.v == 0.0
+    assert scene.seat.heading == pytest.approx(0.0, abs=0.01)
+    assert scene.desired == 5.0
+
+
+def test_only_keeps_rows_together():
+    """Names, sizes and motion of whoever is kept."""
+    scene = from_finding(scenes.tracks(), finding())
+    two = scene.only([2, 0, 2])
+    assert [one.name for one in two.others] == ["a1", "a3"]
+    assert np.array_equal(two.x, scene.x[[0, 2]], equal_nan=True)
+    assert scene.only([]).x.shape == (0, 71)
