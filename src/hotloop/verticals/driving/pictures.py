@@ -153,7 +153,7 @@ def _actor(axes: Axes, grid: Grid, at: tuple[int, int], look: tuple[Actor, str],
     axes.add_patch(Polygon(_corners(grid, actor, column, who), closed=True, color=colour, alpha=0.9, lw=0))
     if colour != _REST:
         place = (float(grid.x[actor, column]), float(grid.y[actor, column]) + who.width / 2 + 1.0)
-        axes.annotate(f"{who.name}, {grid.v[actor, column]:.1f} m/s", place, fontsize=7, ha="center", color=colour)
+        axes.text(*place, f"{who.name}, {grid.v[actor, column]:.1f} m/s", fontsize=7, ha="center", color=colour)
 
 
 def _corners(grid: Grid, actor: int, column: int, who: Actor) -> Floats:

@@ -76,7 +76,7 @@ def test_who_never_moved_has_no_way():
 
 
 def test_along_and_onto_are_each_others_inverse_on_a_bend():
-    """s and d of a place of s and d are s and d, to a few centimetres on a bend of 50 m."""
+    """S and d of a place of s and d are s and d, to a few centimetres on a bend of 50 m."""
     turn = np.arange(0.0, 2.0, 1 / 50)
     path = np.stack((50 * np.sin(turn), 50 * (1 - np.cos(turn))), axis=1)
     s, d = np.linspace(5, 80, 30), np.linspace(-3, 3, 30)

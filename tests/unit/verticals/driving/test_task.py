@@ -7,7 +7,6 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pytest
-from hotloop.verticals.driving.segment import pack
 
 import hotloop
 from hotloop.config import LearnConfig, LoopConfig
@@ -21,6 +20,7 @@ from hotloop.verticals.driving.finding import CASES, Finding
 from hotloop.verticals.driving.knows import Knows
 from hotloop.verticals.driving.planted import plant
 from hotloop.verticals.driving.rows import proposals_of
+from hotloop.verticals.driving.segment import pack
 from hotloop.verticals.driving.task import vertical
 from hotloop.verticals.driving.traffic import highway
 
