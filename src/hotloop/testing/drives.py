@@ -40,19 +40,21 @@ def tracks_of(*drives: Drive, step_s: float = 0.1, moments: tuple[Moment, ...] =
             column.append(part)
     actor, frame, *rest = (np.concatenate(column) for column in columns)
     actors = tuple(Actor(str(k), one.kind, one.length, one.width, one.ego) for k, one in enumerate(drives))
-    who, when, (px, py, turned, speed, none) = actor.astype(np.int64), frame.astype(np.int64), rest
-    return Tracks(actors, who, when, px, py, turned, speed, none, step_s, source, "d", moments=moments).check()
+    px, py, turned, speed, none = rest
+    who, at = actor.astype(np.int64), frame.astype(np.int64)
+    return Tracks(actors, who, at, px, py, turned, speed, none, step_s, source, "d", moments=moments).check()
 
 
 def driven(v: Floats, start: float = 0.0, step_s: float = 0.1) -> Floats:
     """Places along a line of one that starts at `start` with speeds v."""
     way = np.cumsum(0.5 * (v[1:] + v[:-1]) * step_s)
-    return np.asarray(start + np.append(np.zeros(1), way), np.float64)
+    out: Floats = np.concatenate((np.zeros(1), way)).astype(np.float64)
+    return out + start
 
 
 def steady(v: float, frames: int, start: float = 0.0, step_s: float = 0.1) -> Floats:
     """The same at one speed."""
-    return start + v * step_s * np.arange(frames)
+    return start + v * step_s * np.arange(frames, dtype=np.float64)
 
 
 def random_boxes(seed: int, n: int, spread: float = 12.0) -> Boxes:
