@@ -40,3 +40,12 @@ def test_a_network_that_cannot_be_made_is_said(monkeypatch):
     monkeypatch.setattr(sumo, "_EDGE", "a/b c;d")
     with pytest.raises(InputError, match="road:ego:0: no road for SUMO"):
         sumo.Sumo().run([scenes.road(1.0)], RulePlanner())
+
+
+def test_scenes_one_after_the_other_are_as_alone():
+    """Nothing of one simulation is left in the next; the order of scenes is that of the runs."""
+    many = [scenes.wall(scenes.road(5.0), 40.0), scenes.road(2.0, 5.0), scenes.wall(scenes.road(5.0), 60.0)]
+    together = sumo.Sumo().run(many, RulePlanner())
+    for scene, run in zip(many, together, strict=True):
+        assert np.array_equal(run.trajectory, sumo.Sumo().run([scene], RulePlanner())[0].trajectory, equal_nan=True)
+    assert [len(run.trajectory) for run in together] == [51, 21, 51]
