@@ -76,7 +76,7 @@ def test_who_never_moved_has_no_way():
 
 
 def test_along_and_onto_are_each_others_inverse_on_a_bend():
-    """s and d of a place of s and d are s and d, to a few centimetres on a bend of 50 m."""
+    """Metres s and d of a place of s and d are s and d, to a few centimetres on a bend of 50 m."""
     turn = np.arange(0.0, 2.0, 1 / 50)
     path = np.stack((50 * np.sin(turn), 50 * (1 - np.cos(turn))), axis=1)
     s, d = np.linspace(5, 80, 30), np.linspace(-3, 3, 30)
@@ -96,7 +96,7 @@ def test_beyond_its_ends_a_path_goes_straight_on():
 
 
 def test_bends_are_slowed_to_in_time():
-    """The limit in a bend of 20 m is by its sideways acceleration, and before it no braking beyond comfort is needed."""
+    """The limit in a bend of 20 m is by its sideways acceleration, and it is slowed to softly."""
     turn = np.arange(0.0, 1.5, 1 / 20)
     bend = np.stack((100 + 20 * np.sin(turn), 20 * (1 - np.cos(turn))), axis=1)
     path = np.concatenate((np.stack((np.arange(100.0), np.zeros(100)), axis=1), bend))
@@ -146,7 +146,7 @@ def test_any_way_is_a_metre_a_point_and_keeps_its_shape(step, bend, count):
     steps = np.hypot(*np.diff(path, axis=0).T)
     assert np.abs(steps - 1.0).max() < 0.02
     inside = path[10:-10]
-    s, d = onto(resampled(way, 0.0, 0.0), inside[:, 0], inside[:, 1])
+    _, d = onto(resampled(way, 0.0, 0.0), inside[:, 0], inside[:, 1])
     assert np.abs(d).max() < 0.1
 
 

@@ -65,7 +65,10 @@ def test_who_follows_one_that_was_held_up_brakes_too():
     assert (states[:, :-1, 0] - states[:, 1:, 0] > 4.5).all()
 
 
-@pytest.mark.parametrize(("start", "velocity"), [((-13.0, 3.5), (10.0, 0.0)), ((60.0, 0.0), (-10.0, 0.0)), ((10.0, -8.0), (0.0, 3.0))])
+@pytest.mark.parametrize(
+    ("start", "velocity"),
+    [((-13.0, 3.5), (10.0, 0.0)), ((60.0, 0.0), (-10.0, 0.0)), ((10.0, -8.0), (0.0, 3.0))],
+)
 def test_next_lane_oncoming_and_crossing_are_replayed(start, velocity):
     """Whatever the planner does."""
     scene = scenes.with_one(scenes.road(4.0), start, velocity)

@@ -28,7 +28,7 @@ def test_it_agrees_with_the_kinematic_engine_to_centimetres():
 
 
 def test_a_second_simulation_begins_afresh():
-    """libsumo has one a process: it is closed, also where a planner failed."""
+    """There is one simulation a process: it is closed, also where a planner failed."""
     engine = sumo.Sumo()
     with pytest.raises(InputError, match="acceleration"):
         engine.run([scenes.road(1.0)], Each(lambda view: (float("nan"), 0.0)))
