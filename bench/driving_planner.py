@@ -87,6 +87,7 @@ def told(name: str, recordings: Iterator[tuple[Tracks, list[Finding]]], rounds: 
     """Tune, judge, print."""
     everything = [one for seed, (tracks, found) in enumerate(recordings) for one in scenes(tracks, found, seed)]
     train, held = split(everything)
+    print(f"{name}: {len(everything)} scenes", flush=True)
     engine, champion, config = Replay(), PlannerConfig(), GateConfig()
     began = time.perf_counter()
     best = tuned(train, engine, champion, Effort(rounds=rounds))

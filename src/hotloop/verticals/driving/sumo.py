@@ -2,8 +2,8 @@
 
 The road is made by netconvert, one lane as wide as the corridor; SUMO steps its vehicle with the planner's speed
 (its own checks off, its ballistic integration on), and says where it is. The others are placed as everywhere
-(`others.Others`). Eclipse SUMO is EPL-2.0: the extra hotloop[sumo], imported only where it is asked for. libsumo has one
-simulation a process: engines of several threads wait for each other.
+(`others.Others`). Eclipse SUMO is EPL-2.0: the extra hotloop[sumo], imported only where it is asked for. libsumo has
+one simulation a process: engines of several threads wait for each other.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class Sumo:
         network = _network(batch, folder)
         libsumo.start([
             "sumo", "-n", str(network), "--step-length", str(STEP_S), "--seed", str(seed), "--no-step-log", "true",
-            "--no-warnings", "true", "--collision.action", "none", "--step-method.ballistic", "true", "--time-to-teleport", "-1",
+            "--no-warnings", "true", "--collision.action", "none", "--step-method.ballistic", "true",
+            "--time-to-teleport", "-1",
         ])  # fmt: skip
         try:
             return self._played(batch, planner)

@@ -106,8 +106,12 @@ def test_the_order_of_the_others_does_not_matter(played):
     """Nor who is told first."""
     scene = scenes.with_one(scenes.wall(scenes.road(), 60.0), (15.0, 0.5), (9.0, 0.0))
     a = played.run([scene], RulePlanner())[0]
-    swapped = replace(scene, others=scene.others[::-1], x=scene.x[::-1], y=scene.y[::-1], heading=scene.heading[::-1], v=scene.v[::-1])
-    assert np.allclose(a.trajectory, played.run([swapped], RulePlanner())[0].trajectory, atol=1e-9, equal_nan=True)
+    swapped = replace(
+        scene, others=scene.others[::-1], x=scene.x[::-1], y=scene.y[::-1], heading=scene.heading[::-1],
+        v=scene.v[::-1],
+    )  # fmt: skip
+    b = played.run([swapped], RulePlanner())[0]
+    assert np.allclose(a.trajectory, b.trajectory, atol=1e-9, equal_nan=True)
 
 
 def test_no_car_can_do_more_than_a_car_can(played):
@@ -279,7 +283,11 @@ def test_it_is_fast_enough_to_tune_on():
 
 
 @pytest.mark.parametrize(("hardest", "progress", "hit", "passed"), [
-    (5.9, 1.0, False, True), (6.1, 1.0, False, False), (1.0, 0.49, False, False), (1.0, 0.51, False, True), (0.0, 1.0, True, False),
+    (5.9, 1.0, False, True),
+    (6.1, 1.0, False, False),
+    (1.0, 0.49, False, False),
+    (1.0, 0.51, False, True),
+    (0.0, 1.0, True, False),
 ])  # fmt: skip
 def test_when_a_run_has_passed(hardest, progress, hit, passed):
     """No collision, no braking beyond 6 m/s2, half of the way."""

@@ -76,7 +76,7 @@ def test_who_never_moved_has_no_way():
 
 
 def test_along_and_onto_are_each_others_inverse_on_a_bend():
-    """S and d of a place of s and d are s and d, to a few centimetres on a bend of 50 m."""
+    """Metres s and d of a place of s and d are s and d, to a few centimetres on a bend of 50 m."""
     turn = np.arange(0.0, 2.0, 1 / 50)
     path = np.stack((50 * np.sin(turn), 50 * (1 - np.cos(turn))), axis=1)
     s, d = np.linspace(5, 80, 30), np.linspace(-3, 3, 30)
@@ -96,7 +96,7 @@ def test_beyond_its_ends_a_path_goes_straight_on():
 
 
 def test_bends_are_slowed_to_in_time():
-    """The limit in a bend of 20 m is by its sideways acceleration, and before it no braking beyond comfort is needed."""
+    """The limit in a bend of 20 m is by its sideways acceleration, and it is slowed to softly."""
     turn = np.arange(0.0, 1.5, 1 / 20)
     bend = np.stack((100 + 20 * np.sin(turn), 20 * (1 - np.cos(turn))), axis=1)
     path = np.concatenate((np.stack((np.arange(100.0), np.zeros(100)), axis=1), bend))
@@ -113,3 +113,44 @@ def test_angles_are_wrapped_to_the_same_direction(angle):
     assert -np.pi <= one <= np.pi
     assert np.cos(one) == pytest.approx(np.cos(angle), abs=1e-9)
     assert np.sin(one) == pytest.approx(np.sin(angle), abs=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(-6, 6), st.floats(-6, 6), st.floats(-3, 3), st.floats(-3, 3), st.floats(-3, 3))
+def test_overlap_is_mutual_and_does_not_depend_on_where_north_is(x, y, one, other, turned):
+    """Swapped, and turned about any angle, it is the same."""
+    a, b = box(0, 0, one), box(x, y, other, 3.0, 1.5)
+    cos, sin = np.cos(turned), np.sin(turned)
+    both = overlaps(a, b)[0]
+    assert overlaps(b, a)[0] == both
+    moved = box(x * cos - y * sin, x * sin + y * cos, other + turned, 3.0 + (1e-9 if both else -1e-9), 1.5)
+    assert overlaps(box(0, 0, one + turned), moved)[0] == both
+
+
+def test_many_are_asked_at_once():
+    """One against three, two against two: shapes as arrays broadcast."""
+    three = Boxes(np.array([0.0, 3.9, 4.1]), np.zeros(3), np.zeros(3), np.full(3, 4.0), np.full(3, 2.0))
+    assert overlaps(box(0, 0), three).tolist() == [True, True, False]
+    table = Boxes(*(column[:, None] for column in (three.x, three.y, three.heading, three.length, three.width)))
+    assert overlaps(table, three).shape == (3, 3)
+    assert overlaps(table, three).tolist() == [[True, True, False], [True, True, True], [False, True, True]]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(0.8, 3.0), st.floats(0.0, 0.03), st.integers(20, 60))
+def test_any_way_is_a_metre_a_point_and_keeps_its_shape(step, bend, count):
+    """Points lie on the way that was driven, to a few centimetres."""
+    turn = bend * step * np.arange(count)
+    way = np.cumsum(step * np.stack((np.cos(turn), np.sin(turn)), axis=1), axis=0)
+    path = resampled(way, 5.0, 5.0)
+    steps = np.hypot(*np.diff(path, axis=0).T)
+    assert np.abs(steps - 1.0).max() < 0.02
+    inside = path[10:-10]
+    _, d = onto(resampled(way, 0.0, 0.0), inside[:, 0], inside[:, 1])
+    assert np.abs(d).max() < 0.1
+
+
+def test_limits_on_a_straight_road_are_what_is_wanted():
+    """Nothing slows it."""
+    path = np.stack((np.arange(50.0), np.zeros(50)), axis=1)
+    assert speed_limits(path, 13.0, 3.0, 1.5) == pytest.approx(np.full(50, 13.0))

@@ -49,3 +49,21 @@ def test_a_large_truck_is_as_large_as_it_is():
         scene = scenes.with_one(scenes.road(), (50.0, 0.0), (0.0, 0.0), "truck", (length, 2.4))
         frames.append(HighwayEnv().run([scene], blind)[0].collisions[0].frame)
     assert frames[0] - frames[1] == pytest.approx(4, abs=1)
+
+
+def test_who_is_not_there_cannot_be_hit():
+    """Before it comes and after it went, its place is free."""
+    blind = Each(lambda view: (0.0, 0.0))
+    gone = scenes.with_one(scenes.road(), (30.0, 0.0), (0.0, 0.0), frames=(0, 20))
+    later = scenes.with_one(scenes.road(), (30.0, 0.0), (0.0, 0.0), frames=(45, 60))
+    assert [run.collisions for run in HighwayEnv().run([gone, later], blind)] == [(), ()]
+
+
+def test_it_swerves_by_its_steering():
+    """Two metres to the left past one who stands half in the way, which straight on is hit."""
+    scene = scenes.with_one(scenes.road(6.0), (45.0, -1.2), (0.0, 0.0))
+    straight, around = (HighwayEnv().run([scene], Each(lambda view, to=to: (0.0, to)))[0] for to in (0.0, 2.0))
+    assert straight.collisions
+    assert not around.collisions
+    assert around.trajectory[-1, 1] == pytest.approx(2.0, abs=0.2)
+    assert np.abs(np.diff(around.trajectory[:, 2])).max() < 0.1

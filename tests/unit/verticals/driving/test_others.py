@@ -65,7 +65,10 @@ def test_who_follows_one_that_was_held_up_brakes_too():
     assert (states[:, :-1, 0] - states[:, 1:, 0] > 4.5).all()
 
 
-@pytest.mark.parametrize(("start", "velocity"), [((-13.0, 3.5), (10.0, 0.0)), ((60.0, 0.0), (-10.0, 0.0)), ((10.0, -8.0), (0.0, 3.0))])
+@pytest.mark.parametrize(
+    ("start", "velocity"),
+    [((-13.0, 3.5), (10.0, 0.0)), ((60.0, 0.0), (-10.0, 0.0)), ((10.0, -8.0), (0.0, 3.0))],
+)
 def test_next_lane_oncoming_and_crossing_are_replayed(start, velocity):
     """Whatever the planner does."""
     scene = scenes.with_one(scenes.road(4.0), start, velocity)
@@ -106,3 +109,60 @@ def test_scenes_of_other_sizes_lie_side_by_side():
     assert np.isnan(batch.record[0]).all()
     assert batch.frames.tolist() == [21, 41]
     assert batch.record[1, :, 0, 4].tolist() == pytest.approx([110.0, 130.0])
+
+
+def test_each_scene_of_many_is_stepped_as_if_alone():
+    """A queue beside an empty road, and beside another queue."""
+    queue = scenes.road(6.0)
+    for k in range(3):
+        queue = scenes.with_one(queue, (-13.0 * (k + 1), 0.0), (10.0, 0.0))
+    place, v = braked(queue, 3.0)
+    alone, _ = stepped(queue, place, v)
+    batch = batch_of([scenes.road(6.0), queue, queue])
+    others, seen = Others(batch), Seen(batch)
+    for frame in range(queue.frames - 1):
+        s = np.array([one.start_m for one in batch.scenarios]) + place[frame]
+        others.step(frame, seen.ego(s, np.zeros(3), np.full(3, v[frame])))
+    assert np.allclose(others.now[1, :3], alone[-1], equal_nan=True)
+    assert np.allclose(others.now[2, :3], alone[-1], equal_nan=True)
+    assert np.isnan(others.now[0]).all()
+
+
+def test_a_follower_that_was_held_up_drives_on_when_the_way_is_free():
+    """The planner brakes for 2 s and then speeds up: who is behind does, too, and stays later than recorded."""
+    scene = scenes.with_one(scenes.road(10.0), (-10.0, 0.0), (10.0, 0.0))
+    t = np.arange(scene.frames) * 0.1
+    v = np.where(t < 2.0, 10.0 - 3.5 * t, np.minimum(3.0 + 2.0 * (t - 2.0), 12.0))
+    place = np.concatenate(([0.0], v[:-1].cumsum() * 0.1))
+    states, _ = stepped(scene, place, v)
+    assert states[:, 0, 3].min() < 6.0
+    assert states[-1, 0, 3] > 8.0
+    assert states[-1, 0, 0] < scene.x[0, -1] - 1.0
+
+
+def test_who_is_told_along_the_path_is_told_as_it_is():
+    """Ahead and oncoming, crossing from the right."""
+    scene = scenes.with_one(scenes.road(2.0), (30.0, 3.0), (-8.0, 0.0))
+    scene = scenes.with_one(scene, (20.0, -6.0), (0.0, 2.0), "pedestrian", (0.5, 0.6))
+    s, d, turn, fore, across = Others(batch_of([scene])).along_path()
+    assert s[0] == pytest.approx([90.0, 80.0])
+    assert d[0] == pytest.approx([3.0, -6.0])
+    assert np.abs(turn[0]) == pytest.approx([np.pi, np.pi / 2], abs=1e-3)
+    assert fore[0] == pytest.approx([-8.0, 0.0], abs=0.01)
+    assert across[0] == pytest.approx([0.0, 2.0], abs=0.01)
+
+
+@pytest.mark.parametrize("wide", [0.0, 1.0, 1.9])
+def test_a_follower_that_overlaps_its_way_by_a_little_is_a_follower(wide):
+    """Up to the two half widths and 20 cm to the side it has to brake."""
+    scene = scenes.with_one(scenes.road(4.0), (-13.0, wide), (10.0, 0.0))
+    _, others = stepped(scene, *braked(scene, 4.0))
+    assert others.held_up[0, 0]
+
+
+def test_who_is_ahead_of_the_planner_does_not_wait_for_it():
+    """It goes on as recorded, however slow the one behind is."""
+    scene = scenes.with_one(scenes.road(4.0), (13.0, 0.0), (10.0, 0.0))
+    states, others = stepped(scene, *braked(scene, 4.0))
+    assert not others.held_up.any()
+    assert np.array_equal(states[:, 0, 0], scene.x[0])

@@ -144,3 +144,38 @@ def test_real_runs_are_counted_by_case():
     blind = Replay().run(walls, Each(lambda view: (0.0, 0.0)))
     assert interventions(walls, blind) == {"crossing": (1, 1), "common": (0, 1)}
     assert interventions(walls, Replay().run(walls, RulePlanner())) == {"crossing": (0, 1), "common": (0, 1)}
+
+
+def test_an_answer_that_is_no_number_is_refused():
+    """A run whose comfort is not finite does not slip through."""
+    everything = many(40)
+    before = tuple(run(one) for one in everything)
+    after = tuple(run(one, jerk=float("nan") if k == 3 else 0.5) for k, one in enumerate(everything))
+    assert judge_planner(Played(everything, before, after), GATE).decision == "refuse"
+
+
+def test_the_order_of_scenes_does_not_change_the_judgement():
+    """Evidence at a fixed number of scenes is the same in any order."""
+    cut_in = lambda one: one.case == "cut-in" and int(one.name.split(":")[1]) % 5 == 0
+    everything = (*many(), *many(40, "common"))
+    there = judge_planner(played(lambda one: False, cut_in, everything), GATE)
+    back = judge_planner(played(lambda one: False, cut_in, everything[::-1]), GATE)
+    assert there.decision == back.decision
+    assert there.e_value == pytest.approx(back.e_value)
+
+
+def test_real_planners_are_judged_on_real_runs():
+    """One that does not look ahead against one that does, before pedestrians, both ways round."""
+    walkers = []
+    for k in range(24):
+        scene = replace(scenes.road(4.0, 13.0), name=f"w:{k}:0", case="pedestrian crossing")
+        walkers.append(scenes.with_one(scene, (22.0 + k / 4, -3.6), (0.0, 1.6), "pedestrian", (0.5, 0.6)))
+    short, far = (
+        Replay().run(walkers, RulePlanner(PlannerConfig(horizon_s=horizon))) for horizon in (0.0, 3.0)
+    )
+    better = judge_planner(Played(tuple(walkers), short, far), GATE)
+    worse = judge_planner(Played(tuple(walkers), far, short), GATE)
+    assert (better.decision, worse.decision) == ("promote", "refuse")
+    stopped = Limits(progress=0.1)  # who waits for a walker is not far after 4 s
+    kept = Regression().joined(walkers, far, BY, stopped)
+    assert len(kept.entries) > len(Regression().joined(walkers, short, BY, stopped).entries)

@@ -67,7 +67,9 @@ def test_the_beginning_and_the_end_of_the_log_cut_a_scene():
     assert scene.case == "common"
 
 
-@pytest.mark.parametrize(("actor", "peak", "why"), [(0, 500, "less than"), (3, 60, "no direction"), (2, 3, "less than")])
+@pytest.mark.parametrize(
+    ("actor", "peak", "why"), [(0, 500, "less than"), (3, 60, "no direction"), (2, 3, "less than")]
+)
 def test_a_scene_that_cannot_be_is_refused_by_name(actor, peak, why):
     """Not there, never moved, too short."""
     with pytest.raises(InputError, match=why) as caught:
@@ -138,7 +140,8 @@ def test_a_hole_in_a_track_is_bridged_straight():
     """Half a second that the log did not see."""
     log = scenes.tracks()
     keep = ~((log.actor == 1) & (log.frame >= 50) & (log.frame < 55))
-    holed = replace(log, **{name: getattr(log, name)[keep] for name in ("actor", "frame", "x", "y", "heading", "v", "a")})
+    columns = ("actor", "frame", "x", "y", "heading", "v", "a")
+    holed = replace(log, **{name: getattr(log, name)[keep] for name in columns})
     scene = from_finding(holed.check(), finding())
     assert scene.x[0] == pytest.approx(from_finding(log, finding()).x[0], abs=2e-3)
 

@@ -72,7 +72,8 @@ def test_what_stands_is_a_static_obstacle_and_comes_first():
     """The schema's order, and its types."""
     root = etree.fromstring(to_xml(full()))
     tags = [node.tag for node in root if isinstance(node.tag, str)]
-    assert tags == ["location", "scenarioTags", "lanelet", "staticObstacle", "dynamicObstacle", "dynamicObstacle", "planningProblem"]
+    assert tags[:3] == ["location", "scenarioTags", "lanelet"]
+    assert tags[3:] == ["staticObstacle", "dynamicObstacle", "dynamicObstacle", "planningProblem"]
     assert root.findtext("staticObstacle/type") == "unknown"
 
 
@@ -111,3 +112,51 @@ def test_the_bytes_are_valid_by_the_published_schema():
     schema = etree.XMLSchema(etree.parse(next(folder.rglob("XML_commonRoad_XSD.xsd"))))
     for scene in (full(), scenes.road(), from_moment(scenes.tracks(), 0, 60)):
         schema.assertValid(etree.fromstring(to_xml(scene)))
+
+
+def test_the_bytes_do_not_depend_on_when_or_where_they_are_written():
+    """No date of today, no machine, no order of a set: the digest of a known scene is known."""
+    scene = scenes.wall(scenes.road(1.0), 30.0)
+    assert to_xml(scene) == to_xml(scenes.wall(scenes.road(1.0), 30.0))
+    root = etree.fromstring(to_xml(scene))
+    assert root.get("date") == "1970-01-01"
+    assert root.get("commonRoadVersion") == "2020a"
+    assert root.get("timeStepSize") == "0.1"
+
+
+def test_numbers_are_decimals_of_the_schema():
+    """No exponent, no "-0", whatever is tiny or huge."""
+    scene = scenes.with_one(scenes.road(1.0), (1e6, -1e-5), (1e-5, 0.0))
+    text = to_xml(scene).decode()
+    body = text[text.index("<location") :]
+    assert ">-0.000<" not in body
+    assert "e-" not in body.replace("laneletType", "")
+    same(scene, from_xml(to_xml(scene)))
+
+
+def test_the_corridor_is_as_wide_as_a_lane_everywhere():
+    """3.5 m from bound to bound."""
+    root = etree.fromstring(to_xml(from_moment(scenes.tracks(), 0, 60)))
+    left, right = (
+        np.array([(float(p.findtext("x")), float(p.findtext("y"))) for p in root.findall(f"lanelet/{tag}/point")])
+        for tag in ("leftBound", "rightBound")
+    )
+    assert np.hypot(*(left - right).T) == pytest.approx(np.full(len(left), 3.5), abs=1e-5)
+    assert (left[:, 1] > right[:, 1]).all()
+
+
+def test_the_planning_problem_is_the_seat_and_the_goal():
+    """As CommonRoad has it: where, how fast, until when, how far."""
+    scene = full()
+    problem = etree.fromstring(to_xml(scene)).find("planningProblem")
+    assert float(problem.findtext("initialState/velocity/exact")) == scene.seat.v
+    assert int(problem.findtext("goalState/time/intervalEnd")) == scene.frames - 1
+    assert float(problem.findtext("goalState/position/rectangle/center/x")) == scene.path[scene.goal, 0]
+    assert float(problem.findtext("goalState/velocity/intervalEnd")) == scene.desired
+
+
+def test_too_many_bytes_are_not_parsed(monkeypatch):
+    """They are refused before."""
+    monkeypatch.setattr("hotloop.verticals.driving.scenario_xml.BYTES_MAX", 100)
+    with pytest.raises(InputError, match="at most 100"):
+        from_xml(to_xml(full()))

@@ -28,7 +28,7 @@ def test_it_agrees_with_the_kinematic_engine_to_centimetres():
 
 
 def test_a_second_simulation_begins_afresh():
-    """Libsumo has one a process: it is closed, also where a planner failed."""
+    """There is one simulation a process: it is closed, also where a planner failed."""
     engine = sumo.Sumo()
     with pytest.raises(InputError, match="acceleration"):
         engine.run([scenes.road(1.0)], Each(lambda view: (float("nan"), 0.0)))
@@ -40,3 +40,12 @@ def test_a_network_that_cannot_be_made_is_said(monkeypatch):
     monkeypatch.setattr(sumo, "_EDGE", "a/b c;d")
     with pytest.raises(InputError, match="road:ego:0: no road for SUMO"):
         sumo.Sumo().run([scenes.road(1.0)], RulePlanner())
+
+
+def test_scenes_one_after_the_other_are_as_alone():
+    """Nothing of one simulation is left in the next; the order of scenes is that of the runs."""
+    many = [scenes.wall(scenes.road(5.0), 40.0), scenes.road(2.0, 5.0), scenes.wall(scenes.road(5.0), 60.0)]
+    together = sumo.Sumo().run(many, RulePlanner())
+    for scene, run in zip(many, together, strict=True):
+        assert np.array_equal(run.trajectory, sumo.Sumo().run([scene], RulePlanner())[0].trajectory, equal_nan=True)
+    assert [len(run.trajectory) for run in together] == [51, 21, 51]

@@ -89,3 +89,26 @@ def test_nothing_to_mend_is_no_reduction():
     assert trial(roads, Replay(), (CHAMPION, PlannerConfig()), GateConfig()).reduction() == 0.0
     worse = trial(walkers(3), Replay(), (PlannerConfig(horizon_s=3.0, collision_s=4.0), CHAMPION), GateConfig())
     assert worse.reduction() < 0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_the_share_that_is_held_out_can_be_chosen(share):
+    """None, a quarter, all."""
+    train, held = split(walkers(80, 1), share)
+    assert len(held) / (len(train) + len(held)) == pytest.approx(share, abs=0.15)
+
+
+def test_parameters_that_are_not_searched_stay():
+    """All nine are searched within narrower bounds than may be set."""
+    limits = {field.name: field for field in msgspec.structs.fields(PlannerConfig)}
+    assert set(BOUNDS) == set(limits)
+    for name, (low, high) in BOUNDS.items():
+        for value in (low, high):
+            msgspec.convert({name: value}, PlannerConfig)
+
+
+def test_another_seed_searches_elsewhere():
+    """So that one can see how much luck is in a result."""
+    one, two = (tuned(walkers(1, 2), Replay(), CHAMPION, Effort(1, 6, seed)) for seed in (1, 2))
+    assert one.config != two.config
+    assert one.tried == two.tried
