@@ -83,7 +83,7 @@ def _apart(rows: Floats, cases: Sequence[int]) -> Floats:
     own = np.concatenate((np.ones((len(rows), 1)), rows[:, len(CASES) :]), axis=1)
     x = np.zeros((len(rows), len(CASES), own.shape[1]))
     x[np.arange(len(rows)), list(cases)] = own
-    return x.reshape(len(rows), -1)
+    return x.reshape(len(rows), len(CASES) * own.shape[1])
 
 
 def prior() -> Floats:

@@ -83,3 +83,21 @@ def test_rows_of_another_version_are_refused():
         expanded(Proposals(1, fine.columns, fine.data, fine.regions * 2, kind="f4"))
     with pytest.raises(ModelError, match="at most 256"):
         expanded(Proposals(ROWS_MAX + 1, fine.columns, fine.data * (ROWS_MAX + 1), kind="f4"))
+
+
+def test_no_findings_are_no_rows():
+    """A calm segment teaches nothing, and is no error."""
+    x, cases = expanded(proposals_of([], 0.1))
+    assert x.shape == (0, prior().shape[0])
+    assert cases == []
+
+
+def test_the_scene_comes_back_with_its_row():
+    """What tells scenes apart is kept: features by name, and the same row again."""
+    one = finding(severity=0.5)
+    one.features.update({"severity": 0.5, "speed": 0.25, "others": -0.5})
+    proposals = proposals_of([one], 0.1)
+    back = finding_of(proposals.regions[0], row=proposals.array()[0])
+    assert (back.features["speed"], back.features["others"], back.features["turning"]) == (0.25, -0.5, 0.0)
+    assert proposals_of([back], 0.1) == proposals
+    assert finding_of(proposals.regions[0]).features == {}
