@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import closing
+
 import msgspec
 import pytest
 
+import hotloop
 from hotloop.config import LoopConfig
 from hotloop.errors import InputError
 from hotloop.job import Job, JobExample, blob_path, told, write_job
-from hotloop.types import Claim, Example, Feedback, Observation, Payload, Prediction, Proposals, Rederivation, digest
+from hotloop.offline import rebuild
+from hotloop.refresher import Refresher
+from hotloop.types import (
+    Claim,
+    Example,
+    Feedback,
+    Judgement,
+    Observation,
+    Payload,
+    Prediction,
+    Proposals,
+    Rederivation,
+    digest,
+)
 from hotloop.verticals.driving.knows import Knows
+from hotloop.verticals.driving.planted import plant
 from hotloop.verticals.driving.refresh import main
 from hotloop.verticals.driving.segment import pack
 from hotloop.verticals.driving.task import vertical
@@ -135,3 +153,44 @@ def test_a_folder_that_is_no_job_is_said(tmp_path):
     assert "ModelError" in told(tmp_path / "no job").text
     with pytest.raises(InputError, match="one argument"):
         main([])
+
+
+def looked_at(loop, seeds):
+    """Segments that an expert looked at: their cut-ins and hard brakes are of use."""
+    for seed in seeds:
+        tracks = plant((highway if seed % 2 else street)(seed, seconds=20.0), seed, {"cut-in": 1, "hard braking": 1})[0]
+        said = loop.engine.observe(Payload(pack(tracks)), "car-1")
+        claims = tuple(
+            Claim(output=k, label=o.label if o.label in ("cut-in", "hard braking") else None)
+            for k, o in enumerate(said.outputs)
+        )
+        loop.engine.feedback(Feedback(prediction=said.id, reviewer="expert", claims=claims, complete=False))
+        loop.learn()
+
+
+def test_a_loop_is_refreshed_through_its_gate_and_replays(tmp_path):
+    """In a child process, as on a hub: the candidate is judged, answers with what was learned, and the log alone leads
+    to the same models again.
+    """
+    refresh = {"examples_min": 10, "minutes_max": 1.0}
+    with hotloop.open(tmp_path / "loop", vertical="driving", refresh=refresh) as loop:
+        looked_at(loop, range(24))
+        before = loop.engine.vertical.backbone
+        with closing(Refresher(loop.engine)) as refresher:
+            refresher.begin("test", "refresh")
+            limit = time.monotonic() + 120.0
+            while (refresher.folder / "job.msgpack").exists() and time.monotonic() < limit:
+                refresher.work()
+                loop.learn()
+                time.sleep(0.05)
+            loop.learn()
+        judged = [r.event.body for r in loop.engine.log.read(0, 10_000) if isinstance(r.event.body, Judgement)]
+        slow = [one for one in judged if one.tier == "refresh"]
+        assert len(slow) == 1, refresher.words
+        assert slow[0].decision in ("promote", "hold", "refuse")
+        assert slow[0].count > 0
+        if slow[0].decision == "promote":
+            assert loop.engine.vertical.backbone != before
+        config = loop.config
+    found = rebuild(config, lambda records, _words, _count: records)
+    assert found.releases == found.same > 1
