@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hotloop.errors import InputError
-from hotloop.verticals.driving.planted import PLANTABLE, plant
-from hotloop.verticals.driving.tracks import as_grid
+from hotloop.verticals.driving.ingest import read
+from hotloop.verticals.driving.planted import (
+    PLANTABLE,
+    _braked,
+    _clear,
+    _driven,
+    _gaps,
+    _own_rows,
+    _scene_of,
+    plant,
+)
+from hotloop.verticals.driving.tracks import Actor, Tracks, as_grid
 from hotloop.verticals.driving.traffic import highway, street
 
 EACH = dict.fromkeys(PLANTABLE, 2)
@@ -173,3 +185,110 @@ def test_a_case_that_cannot_be_planted_is_refused():
     """By name."""
     with pytest.raises(InputError, match=r"take-over cannot be planted; cut-in, hard braking"):
         plant(highway(1, 4, 5.0), 1, {"take-over": 1})
+
+
+def test_one_actor_is_in_one_case_at_a_time(planted):
+    """Cases that share somebody lie apart in time, so that each can be told from the other."""
+    for _, after, truth in planted:
+        for number, one in enumerate(truth):
+            for other in truth[number + 1 :]:
+                if set(one.actors) & set(other.actors):
+                    assert one.last < other.first or other.last < one.first, (one, other, after.source)
+
+
+def test_nobody_touches_anybody_because_of_it(planted):
+    """What is planted is close, and is no accident: rectangles that were apart stay apart."""
+    for _, after, _ in planted:
+        grid = as_grid(after)
+        size = np.array([(one.length, one.width) for one in after.actors])
+        for k in range(0, after.frames, 2):
+            x, y, turn = grid.x[:, k], grid.y[:, k], grid.heading[:, k]
+            dx, dy = x - x[:, None], y - y[:, None]
+            cos, sin = np.cos(turn)[:, None], np.sin(turn)[:, None]
+            along, across = np.abs(dx * cos + dy * sin), np.abs(dy * cos - dx * sin)
+            c, s = np.abs(np.cos(turn - turn[:, None])), np.abs(np.sin(turn - turn[:, None]))
+            near = along < (size[:, :1] + size[:, 0] * c + size[:, 1] * s) / 2
+            near &= across < (size[:, 1:] + size[:, 0] * s + size[:, 1] * c) / 2
+            np.fill_diagonal(near, val=False)
+            walks = np.array([one.kind == "pedestrian" for one in after.actors])
+            touching = np.argwhere(near & near.T & ~(walks[:, None] & walks))
+            assert len(touching) == 0, (after.source, k, touching[0])
+
+
+def test_a_log_of_larger_steps_is_planted_in_too():
+    """Every other frame: times stay times, so a brake lasts as long in seconds."""
+    fine = highway(3, noise=0.0)
+    keep = fine.frame % 2 == 0
+    columns = {name: getattr(fine, name)[keep] for name in ("actor", "x", "y", "heading", "v", "a")}
+    coarse = replace(fine, **columns, frame=fine.frame[keep] // 2, step_s=0.2).check()
+    after, truth = plant(coarse, 2, EACH)
+    assert len(truth) >= 4
+    grid = as_grid(after)
+    for one in truth:
+        assert 0.4 <= (one.last - one.first) * 0.2 <= 8.0
+        if one.case == "hard braking":
+            lead = one.actors[0]
+            braking = -np.diff(grid.v[lead, one.first : one.peak + 2]) / 0.2
+            assert 5.0 < braking.max() < 9.0
+
+
+def test_a_brake_is_hard_then_slow_then_over():
+    """Jerk is bounded, no speed is below 0, and the old speed comes back without being passed."""
+    v = np.full(150, 20.0)
+    for hard, for_s in ((6.5, 1.5), (8.4, 2.0), (8.0, 5.0)):
+        out = _braked(v, 0.1, hard, for_s)
+        a = np.diff(out) / 0.1
+        assert a.min() == pytest.approx(-hard, abs=0.01)
+        assert out.min() >= 0.0
+        assert out.max() <= 20.0 + 0.3
+        assert out[-1] > out.min()
+        moving = out[1:] > 0.5
+        assert np.abs(np.diff(a))[moving[1:]].max() <= 25.0 * 0.1 + 1e-9
+
+
+def test_one_drives_on_along_ones_own_path():
+    """With the speeds that one had one is where one was; with lower ones, at an earlier place of the same path."""
+    scene = _scene_of(street(4, seconds=30.0, noise=0.0), [])
+    for who in range(0, 12, 3):
+        own = _own_rows(scene, who, 50)
+        same = _driven(scene, who, 50, own[3])
+        assert np.hypot(*(same[:2] - own[:2])).max() < 0.6
+        slower = _driven(scene, who, 50, 0.5 * own[3])
+        whole = np.stack((scene.x[who], scene.y[who]), axis=1)
+        for place in slower[:2].T[::20]:
+            assert np.hypot(*(whole - place).T).min() < 0.8
+
+
+def test_gaps_are_from_bumper_to_bumper():
+    """Two in a lane: 20 m of middles less half of both lengths; who is beside is in nobody's way."""
+    actors = (Actor("a", "car", 4.0, 2.0), Actor("b", "car", 6.0, 2.0), Actor("c", "car", 4.0, 2.0))
+    x, y = np.array([0.0, 20.0, 10.0]), np.array([0.0, 0.5, 3.6])
+    tracks = Tracks(actors, np.arange(3), np.zeros(3, int), x, y, np.zeros(3), np.full(3, 5.0), np.zeros(3), 0.1)
+    scene = _scene_of(tracks, [])
+    ahead, behind = _gaps(scene, 0, 0)
+    assert ahead.tolist() == [np.inf, 15.0, np.inf]
+    assert np.isinf(behind).all()
+    assert _gaps(scene, 1, 0)[1].tolist() == [15.0, np.inf, np.inf]
+    assert _gaps(scene, 2, 0, beside=-3.6)[0].tolist() == [np.inf, 5.0, np.inf]
+    assert _clear(scene, 0, 0, 1)
+    assert not _clear(scene, 0, 0, 1, room=16.0)
+
+
+def test_recorded_traffic_can_be_planted_in():
+    """In real snippets most cases find a place; all who are not in one drive as they were recorded."""
+    folder = Path(os.environ.get("HOTLOOP_DATA", "")) / "driving" / "ngsim-us101"
+    if not os.environ.get("HOTLOOP_DATA") or not folder.is_dir():
+        pytest.skip("HOTLOOP_DATA is not set, or holds no driving/ngsim-us101")
+    paths = sorted(folder.glob("*.csv.gz"))[4:16]
+    assert len(paths) == 12
+    count = 0
+    for number, path in enumerate(paths):
+        before = read(path)
+        after, truth = plant(before, number, {PLANTABLE[number % 4]: 1})
+        count += len(truth)
+        was, now = as_grid(before), as_grid(after)
+        changed = {actor for one in truth for actor in one.changed}
+        kept = [k for k in range(len(before.actors)) if k not in changed]
+        np.testing.assert_array_equal(was.x[kept], now.x[kept])
+        np.testing.assert_array_equal(was.v[kept], now.v[kept])
+    assert count >= len(paths) // 2

@@ -112,3 +112,57 @@ def test_what_cannot_be_driven_is_refused(wrong):
     """By name, with what can be."""
     with pytest.raises(InputError, match="driven"):
         highway(1, **wrong)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_people_cross_while_the_main_road_waits(seed):
+    """Nobody on the zebra while a car drives through it: within two seconds of each other none is there."""
+    tracks = street(seed, seconds=120.0, noise=0.0)
+    grid = as_grid(tracks)
+    foot = np.array([one.kind == "pedestrian" for one in tracks.actors])
+    on_zebra = (np.abs(grid.y[foot]) < 2 * LANE_M).any(axis=0)
+    along = np.abs(np.sin(grid.heading[~foot])) < 0.5
+    through = (along & (np.abs(grid.x[~foot] - 20.0) < 4.0) & (grid.v[~foot] > 2.0)).any(axis=0)
+    wide = np.convolve(on_zebra.astype(float), np.ones(11), "same") > 0
+    assert on_zebra.any()
+    assert not (wide & through).any()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_roads_take_turns(seed):
+    """No car of the main road is in the crossing together with one of the side road."""
+    tracks = street(seed, vehicles=24, seconds=120.0, noise=0.0)
+    grid = as_grid(tracks)
+    cars = np.array([one.kind == "car" for one in tracks.actors])
+    side = np.abs(np.sin(grid.heading[cars])) > 0.5
+    inside = (np.abs(grid.x[cars]) < LANE_M + 1) & (np.abs(grid.y[cars]) < 2 * LANE_M + 1)
+    assert not ((inside & side).any(axis=0) & (inside & ~side).any(axis=0)).any()
+
+
+def test_drivers_keep_their_distance():
+    """Behind each other in a lane: a headway of more than half a second, always."""
+    tracks = highway(6, vehicles=60, seconds=60.0, noise=0.0)
+    grid, (length, _) = as_grid(tracks), sizes(tracks)
+    for k in range(0, tracks.frames, 10):
+        lane = np.round(grid.y[:, k] / LANE_M)
+        for one in np.unique(lane):
+            here = np.flatnonzero(lane == one)
+            here = here[np.argsort(grid.x[here, k])]
+            gap = np.diff(grid.x[here, k]) - (length[here[1:]] + length[here[:-1]]) / 2
+            assert (gap / grid.v[here[:-1], k]).min(initial=9.0) > 0.4
+
+
+def test_a_lone_driver_drives_as_fast_as_wanted():
+    """Nobody ahead: close to the wish, but for the waves of dense traffic."""
+    grid = as_grid(highway(2, vehicles=1, seconds=60.0, lanes=1, noise=0.0))
+    assert 0.7 < grid.v.min() / grid.v.max() <= 1.0
+    assert grid.v.max() > 20.0
+    assert np.ptp(grid.y) == 0.0
+
+
+@pytest.mark.parametrize(("vehicles", "seconds"), [(1, 1.0), (7, 3.3), (100, 5.0)])
+def test_there_are_as_many_rows_as_asked_for(vehicles, seconds):
+    """Each vehicle in each frame."""
+    tracks = highway(1, vehicles=vehicles, seconds=seconds)
+    assert len(tracks) == vehicles * round(seconds / STEP_S)
+    assert len({one.name for one in tracks.actors}) == vehicles
