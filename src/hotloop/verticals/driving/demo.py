@@ -52,7 +52,9 @@ _UNSEEN, _UNSEEN_SEED = 8, 1000
 _SCENES_MAX, _COMMON_MAX = 18, 10
 _EFFORT: Final = Effort(rounds=2, candidates=10)
 
-_SETTINGS = 'name = "demo"\nvertical = "driving"\n'
+_BUDGET_S: Final = 240.0
+_SETTINGS = f'name = "demo"\nvertical = "driving"\n[driving.rank]\nbudget = {_BUDGET_S}\n'
+_TABLES: Final = {"driving": {"rank": {"budget": _BUDGET_S}}}
 
 out = Console()
 
@@ -70,7 +72,7 @@ def demo(*, data: Path | None, seconds: float, lines: int, folder: Path) -> None
     if data is not None:
         raise ConfigError("this demo drives its own traffic: leave --data out")
     place = fresh_run(folder, _SETTINGS)
-    config = resolve(LoopConfig(name="driving-demo", vertical="driving"), place)
+    config = resolve(LoopConfig(name="driving-demo", vertical="driving", tables=_TABLES), place)
     count = max(8, min(40, int(_SEGMENTS_A_S * seconds)))
     with closing(Engine(config, load_vertical(config), open_embedded(config))) as engine:
         task = engine.vertical
@@ -213,7 +215,7 @@ Counted = Mapping[str, tuple[int, int]]
 
 def _tuned(shown: Sequence[Chosen], folder: Path) -> tuple[Counted, Counted, str]:
     """Interventions by slice before and after tuning on what was chosen, on drives never mined; the gate's word."""
-    mined = scenes_of([(one.tracks, one.finding) for one in shown], _SCENES_MAX)
+    mined = scenes_of([(one.tracks, one.finding) for one in _varied(shown)], _SCENES_MAX)
     if not mined:
         return {}, {}, "no scene could be made of what was found: the planner stays as it is"
     (folder / "scenarios").mkdir(exist_ok=True)
