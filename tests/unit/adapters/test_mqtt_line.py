@@ -125,7 +125,7 @@ def test_a_verdict_is_in_the_spool(line, station):
         (word(reviewer="a b"), "InputError", "is no name"),
         (word(reviewer="x" * 64), "InputError", "is no name"),
         (word(evidence="x" * 4001), "InputError", "at most 4000"),
-        (word(claims=[{"output": 10**30, "label": "ok"}]), "InputError", "index of an output"),
+        (word(claims=[{"output": 10**30, "label": "ok"}]), "InputError", "a whole number"),
         (word(claims=[{"output": 10_000, "label": "ok"}]), "InputError", "index of an output"),
         (word(claims=[{"region": [1.0] * 65, "label": "ok"}]), "InputError", "at most 64"),
         (word(compleet=True), "InputError", "compleet"),
