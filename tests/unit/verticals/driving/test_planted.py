@@ -16,6 +16,7 @@ from hotloop.verticals.driving.planted import (
     _braked,
     _clear,
     _driven,
+    _free,
     _gaps,
     _own_rows,
     _scene_of,
@@ -292,3 +293,16 @@ def test_recorded_traffic_can_be_planted_in():
         np.testing.assert_array_equal(was.x[kept], now.x[kept])
         np.testing.assert_array_equal(was.v[kept], now.v[kept])
     assert count >= len(paths) // 2
+
+
+def test_an_actor_that_is_in_a_case_for_a_moment_is_not_free():
+    """One frame that is used is enough; before and after it, it is free; at the ends of the log it is not there."""
+    scene = _scene_of(highway(2, 6, 30.0), [])
+    free = [frame for frame in range(scene.frames) if _free(scene, 0, frame)]
+    assert free
+    middle = free[len(free) // 2]
+    scene.used[0, middle + 3] = True
+    assert not _free(scene, 0, middle)
+    assert _free(scene, 1, middle)
+    assert not _free(scene, 0, 0)
+    assert not _free(scene, 0, scene.frames - 1)

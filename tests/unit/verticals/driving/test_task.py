@@ -306,3 +306,23 @@ def test_a_loop_learns_from_verdicts_and_replays_to_the_byte(tmp_path, segment):
         assert msgspec.msgpack.encode(again) == msgspec.msgpack.encode(first.proposals)
     found = rebuild(config, lambda records, _words, _count: records)
     assert found.releases == found.same >= 1
+
+
+def test_what_a_scene_costs_is_in_seconds_of_its_own_log(task):
+    """Nine frames in tenths of a second and in halves: the slower log's scene costs 3.6 s more."""
+    some = [finding("jerk", 0.8)]
+    fast, slow = (proposals_of(some, step) for step in (0.1, 0.5))
+    costs = {index: choice.cost for index, _, choice in task.ranked([("a", fast), ("b", slow)], task.start())}
+    assert costs[1] - costs[0] == pytest.approx(9 * 0.4)
+
+
+def test_one_finding_is_chosen_of_its_own_segment(task):
+    """The index is the segment's, the output the segment's own, whatever comes before it in the list."""
+    none = proposals_of([], 0.1)
+    other = proposals_of([finding("cut-in", 0.9), finding("crossing", 0.4, 70)], 0.1)
+    chosen = task.ranked([("empty", none), ("a", SOME), ("b", other)], task.start())
+    for index, output, _ in chosen:
+        proposals = (none, SOME, other)[index]
+        assert output.region == proposals.regions[output.proposal]
+    assert {index for index, _, _ in chosen} == {1, 2}
+    assert next(one.label for index, one, _ in chosen if index == 2) == "cut-in"

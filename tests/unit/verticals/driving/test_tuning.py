@@ -112,3 +112,14 @@ def test_another_seed_searches_elsewhere():
     one, two = (tuned(walkers(1, 2), Replay(), CHAMPION, Effort(1, 6, seed)) for seed in (1, 2))
     assert one.config != two.config
     assert one.tried == two.tried
+
+
+def test_what_is_found_lies_within_its_bounds_and_is_said_to_three_digits():
+    """Whatever the champion's parameters are: one outside of what is searched begins at the border."""
+    odd = PlannerConfig(headway_s=4.0, brake=3.0, margin_m=2.0)
+    found = tuned([*walkers(1, 2)], Replay(), odd, Effort(rounds=0, candidates=6, seed=3))
+    for name, (least, most) in BOUNDS.items():
+        value = getattr(found.config, name)
+        assert least <= value <= most
+        assert value == round(value, 3)
+    assert found.tried >= 6
