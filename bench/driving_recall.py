@@ -98,8 +98,8 @@ def moments(log: int, flags: Sequence[Sequence], step_s: float, every: int) -> l
     found = []
     for (name, *_), times in sorted(frames.items()):
         at = np.unique(times)
-        for part in np.split(at, np.flatnonzero(np.diff(at) * step_s > join) + 1):
-            found.append(Flagged(log, name, int(part[0]), int(part[-1])))
+        parts = np.split(at, np.flatnonzero(np.diff(at) * step_s > join) + 1)
+        found += [Flagged(log, name, int(part[0]), int(part[-1])) for part in parts]
     return found
 
 

@@ -14,7 +14,19 @@ from hotloop.errors import ConfigError, InputError, ModelError
 from hotloop.learn import Reflex
 from hotloop.offline import rebuild
 from hotloop.ports import Refreshable
-from hotloop.types import Change, Claim, Example, Feedback, Observation, Outcome, Output, Payload, Prediction, Proposals
+from hotloop.types import (
+    Asked,
+    Change,
+    Claim,
+    Example,
+    Feedback,
+    Observation,
+    Outcome,
+    Output,
+    Payload,
+    Prediction,
+    Proposals,
+)
 from hotloop.types import rederived as seen_anew
 from hotloop.verticals.driving.finding import CASES, Finding
 from hotloop.verticals.driving.knows import Knows
@@ -22,6 +34,7 @@ from hotloop.verticals.driving.planted import plant
 from hotloop.verticals.driving.rows import proposals_of
 from hotloop.verticals.driving.segment import pack
 from hotloop.verticals.driving.task import vertical
+from hotloop.verticals.driving.tracks import Actor, Tracks
 from hotloop.verticals.driving.traffic import highway
 
 SEEN = Observation(id="o", site="s", line="l", at=0.0, digest="d")
@@ -326,3 +339,24 @@ def test_one_finding_is_chosen_of_its_own_segment(task):
         assert output.region == proposals.regions[output.proposal]
     assert {index for index, _, _ in chosen} == {1, 2}
     assert next(one.label for index, one, _ in chosen if index == 2) == "cut-in"
+
+
+def test_segments_without_a_finding_are_audited_with_a_chance_that_is_logged(tmp_path, segment):
+    """The core draws them, however calm they are; what has findings says all of them, with probability 1."""
+    calm = Tracks(
+        (Actor("a", "car", 4.5, 1.8),), np.zeros(30, np.int64), np.arange(30), np.arange(30.0), np.zeros(30),
+        np.zeros(30), np.full(30, 10.0), np.zeros(30), 0.1, "calm",
+    )  # fmt: skip
+    calm_ones = [pack(replace(calm, source=f"calm {k}", y=calm.y + k)) for k in range(24)]
+    with hotloop.open(tmp_path / "loop", vertical="driving", review={"audit_share": 0.5}) as loop:
+        found = loop.engine.observe(Payload(pack(segment)), "car-1")
+        quiet = [loop.engine.observe(Payload(data), "car-1") for data in calm_ones]
+        loop.learn()
+        bodies = [record.event.body for record in loop.engine.log.read(0, 1000)]
+    assert found.outputs
+    assert not any(one.outputs for one in quiet)
+    assert {one.propensity for one in bodies if isinstance(one, Prediction)} == {1.0}
+    asked = [one for one in bodies if isinstance(one, Asked)]
+    assert 3 <= len(asked) <= 21  # of 24 by a fair coin: outside of it once in 10,000 times
+    assert {one.propensity for one in asked} == {0.5}
+    assert {one.prediction for one in asked} <= {one.id for one in quiet}
