@@ -3,12 +3,13 @@
     python -m bench.driving_recall --oracle CRIME/bin/python --data FOLDER_OF_XML [--every 2] [--most 1500]
 
 The oracle (see `driving_oracle`) flags a frame of two by: TTC < 1.5 s, THW < 0.5 s, ALongReq < -4 m/s2, or DCE = 0 within 1.5 s
-(TTCE; DCE alone looks at all of the future, and would flag a log from its beginning for a crash at its end). Flagged frames of a
-pair and a measure less than a second apart are one moment; it is found if a picked frame lies in it, half a second around it counts. In files with many actors the oracle is asked of every few frames only (`--most`: it takes 0.1 s
-a question). Rankers are those of `bench.driving`: at most one frame a second of a log each. "ideal" knows the flags and always takes the frame
-with most moments that are not found yet (greedy): a bound on what so few frames can do. Two known faults of the oracle take part:
-its TTC has the speed along x where it should have the speed along the lane, and frames in which it fails count as not flagged: so
-there is a second table, without logs in which it cannot be asked of anybody (no two with a recorded trajectory).
+(TTCE; DCE alone looks at all of the future, and would flag a log from its beginning for a crash at its end). Flagged frames of a pair
+and a measure less than a second apart are one moment; it is found if a picked frame lies in it, half a second around it counts. In
+files with many actors the oracle is asked of every few frames only (`--most`: it takes 0.1 s a question). Rankers are those of
+`bench.driving`: at most one frame a second of a log each. "ideal" knows the flags and always takes the frame with most moments that
+are not found yet (greedy): what so few frames can do. Two known faults of the oracle take part: its TTC has the speed along x where
+it should have the speed along the lane, and frames in which it fails count as not flagged: so there is a second table, without logs
+in which it cannot be asked of anybody (no two with a recorded trajectory).
 """
 
 from __future__ import annotations

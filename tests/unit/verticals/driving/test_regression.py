@@ -204,3 +204,16 @@ def test_a_lost_scene_refuses_a_planner_that_is_better_on_the_whole():
     assert "cut-in:5:0" in found.reason
     other = Regression().joined(everything[6:10], [run(one) for one in everything[6:10]], BY)
     assert judge_planner(told, GATE, other).decision == "promote"
+
+
+def test_the_set_joined_in_parts_is_the_set_joined_at_once():
+    """Scenes that came before keep their place and who passed them first, whatever comes later."""
+    all_ = many(6)
+    runs = [run(one) for one in all_]
+    at_once = Regression().joined(all_, runs, BY)
+    parts = Regression().joined(all_[:3], runs[:3], BY).joined(all_, runs, BY)
+    assert parts.pack() == at_once.pack()
+    later = Regression().joined(all_[:3], runs[:3], BY).joined(all_, runs, ("mine", PlannerConfig(gap_m=3.0), 2))
+    assert [one.version for one in later.entries] == [1, 1, 1, 2, 2, 2]
+    assert later.digests == at_once.digests
+    assert unpack(later.pack()) == later

@@ -186,3 +186,14 @@ def test_another_seed_is_another_drive():
     one, other = highway(1, 10, 5.0), highway(2, 10, 5.0)
     assert not np.array_equal(one.x, other.x)
     assert one.source != other.source
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 6])
+def test_a_highway_has_the_lanes_that_were_asked_for(lanes):
+    """Who does not change lanes is in the middle of one; nobody is beside the road."""
+    tracks = highway(4, 18, 15.0, lanes, noise=0.0)
+    lane = tracks.y / LANE_M
+    assert lane.min() > -1e-9
+    assert lane.max() < lanes - 1 + 1e-9
+    assert (np.abs(lane - np.round(lane)) < 0.01).mean() > 0.5
+    assert set(np.round(lane[np.abs(lane - np.round(lane)) < 0.01]).astype(int)) == set(range(lanes))
