@@ -143,3 +143,19 @@ def test_a_view_holds_whoever_is_in_the_finding(tracks):
         (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
         assert left < 0 < right
         assert np.hypot(max(-left, right), max(-low, high)) >= min(away, 60.0)
+
+
+@pytest.mark.parametrize("turn", [0.0, 1.2, -2.5])
+def test_a_picture_is_seen_from_its_subject_whatever_the_compass_says(tracks, turn):
+    """The same drive along another direction, elsewhere, has the same borders and the same outlines within them."""
+    cos, sin = np.cos(turn), np.sin(turn)
+    x, y = cos * tracks.x - sin * tracks.y + 300.0, sin * tracks.x + cos * tracks.y - 50.0
+    plain, turned = (
+        axes_of(Shown(one, finding((0, 3)), 0.5))
+        for one in (tracks, replace(tracks, x=x, y=y, heading=tracks.heading + turn))
+    )
+    assert turned.get_xlim() == pytest.approx(plain.get_xlim(), abs=1e-6)
+    assert turned.get_ylim() == pytest.approx(plain.get_ylim(), abs=1e-6)
+    assert len(turned.patches) == len(plain.patches) > 2
+    for one, other in zip(plain.patches, turned.patches, strict=True):
+        np.testing.assert_allclose(one.get_path().vertices, other.get_path().vertices, atol=1e-6)

@@ -267,3 +267,18 @@ def test_it_stops_before_who_stands_with_its_gap_left():
     assert not run.intervention()
     assert run.trajectory[-1, 3] < 0.3
     assert 1.0 < gap < 4.5
+
+
+def test_following_is_the_intelligent_driver_model_to_the_letter():
+    """Treiber, Hennecke & Helbing 2000 by hand, at 12 m/s behind one of 8 m/s with 35.5 m between."""
+    scene = replace(scenes.with_one(scenes.road(v=12.0), (40.0, 0.0), (8.0, 0.0)), desired=15.0)
+    wanted = 2.0 + 12.0 * 1.2 + 12.0 * 4.0 / (2 * np.sqrt(1.5 * 2.0))
+    assert asked(scene) == pytest.approx(1.5 * (1 - (12.0 / 15.0) ** 4 - (wanted / 35.5) ** 2), abs=1e-6)
+
+
+def test_where_time_is_short_it_brakes_as_hard_as_needed():
+    """8 m/s too fast with 6 m between: what stops the closing within all but half of the gap kept, and a tenth more."""
+    scene = replace(scenes.with_one(scenes.road(v=12.0), (10.5, 0.0), (4.0, 0.0)), desired=15.0)
+    assert asked(scene) == pytest.approx(-1.1 * 8.0**2 / (2 * (6.0 - 1.0)), abs=1e-6)
+    calm = RulePlanner(PlannerConfig(collision_s=0.5))
+    assert asked(scene, calm) == pytest.approx(-3.0)  # the model alone, which never slams the brakes

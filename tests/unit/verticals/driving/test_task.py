@@ -360,3 +360,21 @@ def test_segments_without_a_finding_are_audited_with_a_chance_that_is_logged(tmp
     assert 3 <= len(asked) <= 21  # of 24 by a fair coin: outside of it once in 10,000 times
     assert {one.propensity for one in asked} == {0.5}
     assert {one.prediction for one in asked} <= {one.id for one in quiet}
+
+
+@pytest.mark.parametrize("column", [0, 5, 11])
+def test_one_number_that_is_none_is_enough_to_refuse_a_head(task, column):
+    """Whichever case it is of: a score that is none would be passed over in silence."""
+    head = task.start()
+    head.weights[:, column] = np.nan
+    with pytest.raises(ModelError, match="no finite number"):
+        task.answer(SOME, head)
+
+
+def test_interest_is_a_share_whatever_the_head_says(task):
+    """Scores beyond 0 and 1 are told as 0 and 1, so that the queue, the gate and reports can compare them."""
+    head = task.start()
+    head.weights[:] *= 40.0
+    assert {output.score for output in task.answer(SOME, head)} == {1.0}
+    head.weights[:] *= -1.0
+    assert {output.score for output in task.answer(SOME, head)} == {0.0}
