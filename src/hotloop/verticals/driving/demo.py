@@ -37,6 +37,7 @@ from hotloop.verticals.driving.rows import finding_of
 from hotloop.verticals.driving.scenario import Scenario, from_moment
 from hotloop.verticals.driving.scenario_xml import to_xml
 from hotloop.verticals.driving.segment import MEDIA_TYPE, pack
+from hotloop.verticals.driving.settings import settings_of
 from hotloop.verticals.driving.task import Driving
 from hotloop.verticals.driving.tracks import Tracks
 from hotloop.verticals.driving.traffic import highway, street
@@ -81,7 +82,7 @@ def demo(*, data: Path | None, seconds: float, lines: int, folder: Path) -> None
         report, head = engine.report(), engine.lineage.champion
         queues = _queues(task, head)
         shown = _shown(task, mined, head)
-    before, after, words = _tuned(shown, folder)
+    before, after, words = _tuned(shown, folder, settings_of(config).planner)
     (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(report)))
     (folder / "report.txt").write_text(render(report), encoding="utf-8")
     plots.waterfall_chart(report, folder / "waterfall.png")
@@ -213,7 +214,7 @@ def common_of(drives: Sequence[Tracks], most: int) -> list[Scenario]:
 Counted = Mapping[str, tuple[int, int]]
 
 
-def _tuned(shown: Sequence[Chosen], folder: Path) -> tuple[Counted, Counted, str]:
+def _tuned(shown: Sequence[Chosen], folder: Path, planner: PlannerConfig) -> tuple[Counted, Counted, str]:
     """Interventions by slice before and after tuning on what was chosen, on drives never mined; the gate's word."""
     mined = scenes_of([(one.tracks, one.finding) for one in _varied(shown)], _SCENES_MAX)
     if not mined:
@@ -223,9 +224,9 @@ def _tuned(shown: Sequence[Chosen], folder: Path) -> tuple[Counted, Counted, str
         (folder / "scenarios" / f"{number + 1:02d}.xml").write_bytes(to_xml(scene))
     out.print(f"a planner is tuned on {len(mined)} scenes", highlight=False)
     common = common_of([one.tracks for one in shown], _COMMON_MAX)
-    found = tuned([*mined, *common], Replay(), PlannerConfig(), _EFFORT)
+    found = tuned([*mined, *common], Replay(), planner, _EFFORT)
     held = _never_mined()
-    said = trial(held, Replay(), (PlannerConfig(), found.config), GateConfig())
+    said = trial(held, Replay(), (planner, found.config), GateConfig())
     words = f"the gate says {said.finding.decision}: {said.finding.reason}"
     return interventions(held, said.champion), interventions(held, said.candidate), words
 

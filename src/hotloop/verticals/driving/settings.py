@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from hotloop.config import LoopConfig, Section, own_table
 from hotloop.verticals.driving.limits import MineConfig, RankConfig
+from hotloop.verticals.driving.planner import PlannerConfig
 
 
 class DrivingConfig(Section, frozen=True):
@@ -19,6 +20,7 @@ class DrivingConfig(Section, frozen=True):
     bytes_max: Annotated[int, Meta(ge=1024)] = 32 * 2**20  # of one segment
     mine: MineConfig = MineConfig()
     rank: RankConfig = RankConfig()
+    planner: PlannerConfig = PlannerConfig()
 
 
 def settings_of(config: LoopConfig) -> DrivingConfig:

@@ -20,6 +20,7 @@ from hotloop.types import Claim, Example, Feedback, Floats, Head, Outcome, Outpu
 from hotloop.verticals.driving.finding import CASES, Finding
 from hotloop.verticals.driving.knows import Knows
 from hotloop.verticals.driving.mine import mine
+from hotloop.verticals.driving.planner import Planner, load_planner
 from hotloop.verticals.driving.rank import Candidate, Choice, rank
 from hotloop.verticals.driving.rows import expanded, finding_of, prior, proposals_of
 from hotloop.verticals.driving.segment import unpack
@@ -66,6 +67,10 @@ class Driving:
     def trainer(self) -> tuple[str, ...]:
         """What learns it again, in a child process."""
         return ("hotloop.verticals.driving.refresh",)
+
+    def planner(self, name: str = "rule") -> Planner:
+        """The planner to try on scenes, by `[driving.planner]`. ConfigError if none of that name is installed."""
+        return load_planner(name, self._config.planner)
 
     def start(self) -> Head:
         """Each case is as interesting as it is severe."""

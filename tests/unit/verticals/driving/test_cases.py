@@ -180,3 +180,95 @@ def test_two_on_foot_are_no_crossing():
     x, y = steady(1.5, 120, -7.5), steady(1.4, 120, -6.0)
     tracks = tracks_of(Drive(x, 0.0, "pedestrian", 0.5, 0.5), Drive(0.0, y, "pedestrian", 0.5, 0.5))
     assert found(tracks, "pedestrian crossing") + found(tracks, "crossing") == []
+
+
+@pytest.mark.parametrize("headway", [0.15, 0.3, 0.45])
+def test_a_short_headway_is_as_severe_as_it_is_short(headway):
+    """From 0.1 at the limit to 0.4 at the bumper, in proportion."""
+    gap = 20.0 * headway
+    (one,) = found(tracks_of(Drive(steady(20, 40), 0.0), Drive(steady(20, 40, gap + 4.5), 0.0)), "short headway")
+    assert one.actors == (0, 1)
+    assert one.value == pytest.approx(headway)
+    assert one.severity == pytest.approx(0.1 + 0.3 * (1 - headway / LIMITS.headway_s_max))
+
+
+@pytest.mark.parametrize(("hard", "severity"), [(5.5, 0.34), (7.5, 0.5), (10.0, 0.7)])
+def test_braking_is_as_severe_as_it_is_hard(hard, severity):
+    """0.3 at the limit, and 0.08 more for each m/s2."""
+    v = np.concatenate((np.full(20, 30.0), 30.0 - hard * 0.1 * np.arange(1, 21), np.full(20, 30.0 - 2 * hard)))
+    (one,) = found(tracks_of(Drive(driven(v), 0.0)), "hard braking")
+    assert one.value == pytest.approx(hard, rel=0.03)
+    assert one.severity == pytest.approx(severity, abs=0.03)
+
+
+def test_a_cut_in_is_the_worse_the_less_is_left():
+    """With half of the gap it is more severe, and its headway is the one that was left."""
+    told = []
+    for ahead in (8.0, 14.0):
+        y = np.concatenate((np.full(20, 3.6), np.linspace(3.6, 0.0, 25), np.zeros(30)))
+        tracks = tracks_of(Drive(steady(20, 75), 0.0), Drive(steady(20, 75, ahead + 4.5), y))
+        (one,) = found(tracks, "cut-in")
+        assert one.actors == (1, 0)
+        assert one.value == pytest.approx(ahead / 20.0, abs=0.02)
+        assert one.severity == pytest.approx(0.25 + 0.35 * (1 - ahead / 20.0), abs=0.02)
+        told.append(one.severity)
+    assert told[0] > told[1]
+
+
+def test_who_changes_lanes_himself_is_not_cut_in_on():
+    """The follower moves over behind one who stays in its lane: it is no cut-in by who is ahead."""
+    y = np.concatenate((np.full(20, 3.6), np.linspace(3.6, 0.0, 25), np.zeros(30)))
+    tracks = tracks_of(Drive(steady(20, 75), y), Drive(steady(20, 75, 10.0), 0.0))
+    assert found(tracks, "cut-in") == []
+
+
+@pytest.mark.parametrize("fast", [1.5, 6.0, 12.0])
+def test_a_crossing_counts_by_the_speed_of_who_drives(fast):
+    """The same time between both is worse before a fast car than before a slow one; full from 8 m/s on."""
+    frames = 200
+    walker = Drive(0.0, steady(1.5, frames, -1.5 * 10.0), "pedestrian", 0.6, 0.6)
+    car = Drive(steady(fast, frames, -fast * 12.5), 0.0)
+    (one,) = found(tracks_of(walker, car), "pedestrian crossing")
+    assert one.actors == (1, 0)
+    share = 1 - one.value / LIMITS.pedestrian_pet_s_max
+    assert one.severity == pytest.approx(0.1 + 0.6 * share * np.clip(fast / 8.0, 0.3, 1.0), abs=1e-6)
+
+
+def test_turning_the_map_changes_nothing():
+    """The same drives along another compass direction, elsewhere, are the same findings as severe."""
+    y = np.concatenate((np.full(20, 3.6), np.linspace(3.6, 0.0, 25), np.zeros(30)))
+    v = np.concatenate((np.full(45, 20.0), np.linspace(20.0, 8.0, 15), np.full(15, 8.0)))
+    tracks = tracks_of(Drive(steady(20, 75), 0.0), Drive(driven(v, 13.0), y), Drive(steady(22, 75, -40.0), 7.2))
+    plain = mine(tracks, None, LIMITS)
+    assert {one.case for one in plain} >= {"cut-in", "hard braking", "collision"}
+    for turn in (0.7, 2.0, -2.9):
+        cos, sin = np.cos(turn), np.sin(turn)
+        x, side = cos * tracks.x - sin * tracks.y + 500.0, sin * tracks.x + cos * tracks.y - 90.0
+        turned = mine(replace(tracks, x=x, y=side, heading=tracks.heading + turn), None, LIMITS)
+        assert [(one.case, one.actors) for one in turned] == [(one.case, one.actors) for one in plain]
+        spans = [[(one.first, one.peak, one.last) for one in some] for some in (plain, turned)]
+        assert np.abs(np.array(spans[0]) - np.array(spans[1])).max() <= 1  # a bound that is met to the last digit
+        assert [one.severity for one in turned] == pytest.approx([one.severity for one in plain], abs=1e-6)
+
+
+def test_a_mirrored_road_has_the_same_cases():
+    """Left and right do not matter: who drives on the other side cuts in just as much."""
+    y = np.concatenate((np.full(20, 3.6), np.linspace(3.6, 0.0, 25), np.zeros(30)))
+    told = []
+    for side in (1.0, -1.0):
+        tracks = tracks_of(Drive(steady(20, 75), 0.0), Drive(steady(20, 75, 13.0), side * y))
+        told.append([(one.case, one.actors, one.first, one.peak, one.last) for one in mine(tracks, None, LIMITS)])
+    assert told[0] == told[1] != []
+
+
+def test_tighter_limits_find_no_more():
+    """What is found with a time to collision below 1 s is found below 2 s, too, by its actors and within its frames."""
+    v = np.concatenate((np.full(10, 24.0), np.linspace(24, 10, 14), np.full(20, 10.0)))
+    tracks = tracks_of(Drive(steady(10, 44, 33.0), 0.0), Drive(driven(v), 0.0))
+    wide, tight = (
+        [one for one in mine(tracks, None, MineConfig(ttc_s_max=most)) if one.case == "short time to collision"]
+        for most in (2.0, 1.0)
+    )
+    assert wide
+    for one in tight:
+        assert any(w.actors == one.actors and w.first <= one.first and one.last <= w.last for w in wide)

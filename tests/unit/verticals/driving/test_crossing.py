@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -75,3 +77,46 @@ def test_one_that_stands_crosses_nothing():
 def test_an_empty_log_has_none():
     """No rows, no crossings."""
     assert len(found_in(crossing(1.0).between(900, 901))[1].pet) == 0
+
+
+@pytest.mark.parametrize("turn", [0.4, 1.3, 2.6, -1.1])
+def test_the_compass_does_not_matter(turn):
+    """Turned and moved elsewhere it is the same crossing."""
+    plain = crossing(1.5)
+    plain = replace(plain, x=plain.x + np.where(plain.actor == 0, 0.7, 0.0))  # not where two segments meet
+    cos, sin = np.cos(turn), np.sin(turn)
+    x, y = cos * plain.x - sin * plain.y + 80.0, sin * plain.x + cos * plain.y - 7.0
+    _, before = found_in(plain)
+    _, after = found_in(replace(plain, x=x, y=y, heading=plain.heading + turn))
+    assert after.pet == pytest.approx(before.pet, abs=1e-6)
+    assert (after.i.tolist(), after.j.tolist()) == (before.i.tolist(), before.j.tolist())
+
+
+def test_paths_at_a_small_angle_do_not_cross():
+    """At 20 degrees it is merging, at 40 it is crossing."""
+    for degrees, count in ((20.0, 0), (40.0, 1)):
+        turn = np.radians(degrees)
+        along = steady(10, 120, -10.0 * 6.2)
+        tracks = tracks_of(Drive(steady(10, 120, -50.0), 0.0), Drive(along * np.cos(turn), along * np.sin(turn)))
+        assert len(found_in(tracks)[1].pet) == count
+
+
+def test_each_pair_of_three_is_a_crossing_of_its_own():
+    """One along x, two along y behind each other: two crossings, none between the two that follow."""
+    x = steady(10, 120, -50.0)
+    tracks = tracks_of(Drive(x, 0.0), Drive(0.0, steady(5, 120, -31.5)), Drive(0.0, steady(5, 120, -41.5)))
+    table, found = found_in(tracks)
+    pairs = sorted(zip(table.actor[found.i].tolist(), table.actor[found.j].tolist(), strict=True))
+    assert pairs == [(0, 1), (0, 2)]
+    assert found.pet[np.argsort(table.actor[found.j])].tolist() == pytest.approx(
+        [6.3 - 5.0 - 3.15 / 10 - 3.15 / 5, 8.3 - 5.0 - 3.15 / 10 - 3.15 / 5], abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("step_s", [0.05, 0.1, 0.25])
+def test_the_step_of_the_log_does_not_matter(step_s):
+    """The same drives seen more often or more seldom leave the same time between them."""
+    frames = round(12.0 / step_s)
+    x, y = steady(10, frames, -50.0, step_s), steady(5, frames, -32.5, step_s)
+    _, found = found_in(tracks_of(Drive(x, 0.0), Drive(0.0, y), step_s=step_s))
+    assert found.pet == pytest.approx([6.5 - 5.0 - 3.15 / 10 - 3.15 / 5], abs=1e-6)

@@ -295,3 +295,30 @@ def test_when_a_run_has_passed(hardest, progress, hit, passed):
     run = Run("s", "replay", np.zeros((1, 5)), hits, hardest, 9.0, progress, 0.0)
     assert run.passed() is passed
     assert run.intervention() is (hit or hardest > 6.0)
+
+
+def test_hardest_is_the_hardest_of_all_steps_and_never_below_nothing():
+    """3 m/s2 for a second among softer ones; who only speeds up has braked by 0."""
+    script = lambda view: (-3.0 if 6.0 < float(view.v[0]) <= 9.0 else -1.0, 0.0)
+    run = Replay().run([scenes.road(6.0)], Each(script))[0]
+    assert run.hardest == pytest.approx(3.0)
+    assert run.intervention(Limits(brake=2.9))
+    assert not run.intervention(Limits(brake=3.1))
+    assert Replay().run([scenes.road(3.0)], steady(1.0))[0].hardest == 0.0
+
+
+def test_braking_to_a_stop_is_no_harder_than_the_speed_that_is_left():
+    """A step that asks for more than there is to lose ends at 0 m/s, and counts for what it lost."""
+    run = Replay().run([scenes.road(4.0, v=1.0)], steady(-9.0))[0]
+    assert run.trajectory[:, 3].min() == 0.0
+    assert np.nanmin(run.trajectory[:, 4]) == pytest.approx(-9.0)
+    assert run.trajectory[2, 4] == pytest.approx(-(1.0 - 0.9) / 0.1)
+    assert (run.trajectory[3:, 4] == 0.0).all()
+
+
+def test_the_way_of_a_run_is_the_integral_of_its_speed():
+    """Along a straight road each place is the one before and the mean speed of the step."""
+    run = Replay().run([scenes.wall(scenes.road(8.0, v=12.0), 70.0)], RulePlanner())[0]
+    x, v = run.trajectory[:, 0], run.trajectory[:, 3]
+    assert np.diff(x) == pytest.approx((v[1:] + v[:-1]) / 2 * 0.1, abs=1e-9)
+    assert np.diff(v) / 0.1 == pytest.approx(run.trajectory[1:, 4], abs=1e-9)

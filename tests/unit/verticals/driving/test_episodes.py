@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hotloop.verticals.driving.episodes import Hits, episodes
 
@@ -47,3 +51,47 @@ def test_pairs_are_kept_apart_and_in_order():
 def test_no_rows_no_episodes():
     """Nothing in, nothing out."""
     assert episodes(hits([], []), 3) == []
+
+
+def test_a_row_in_the_wider_bound_is_never_the_peak():
+    """However severe it is: what is told of a case is a moment past the narrow bound."""
+    found = episodes(hits([1, 2, 3], [0.9, 0.3, 0.8], [0, 1, 0]), 1)
+    assert [(one.peak, one.worst) for one in found] == [(2, 1)]
+
+
+def test_an_episode_of_a_pair_does_not_go_on_in_another():
+    """The last row of one pair and the first one of the next in the table are two cases, though their frames follow."""
+    one, two = hits([5, 6], [0.1, 0.2], pair=(1, 2)), hits([7, 8], [0.4, 0.3], pair=(1, 3))
+    both = Hits(*(np.concatenate((getattr(one, n), getattr(two, n))) for n in one.__dataclass_fields__))
+    assert [(e.first, e.last) for e in episodes(both, 5)] == [(5, 6), (7, 8)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40), st.floats(0, 1), st.booleans()), max_size=40,
+             unique_by=lambda row: row[:2]),
+    st.integers(1, 6), st.randoms(use_true_random=False),
+)  # fmt: skip
+def test_every_row_past_the_bound_is_in_one_episode_whatever_the_order(rows, join, random):
+    """Episodes of a pair lie more than the pause apart, hold a row that counts, in whatever order rows come."""
+
+    def made(some):
+        who, frame, severity, past = (np.array([row[k] for row in some]) for k in range(4))
+        if not len(some):
+            return hits([], [])
+        rest = np.arange(len(some))
+        return Hits(who, who + 1, frame, severity.astype(float), severity, past.astype(bool), rest, rest)
+
+    table = made(rows)
+    found = episodes(table, join)
+    spans = [(int(table.subject[one.worst]), one.first, one.peak, one.last) for one in found]
+    for who, frame, _, past in rows:
+        assert sum(w == who and a <= frame <= b for w, a, _, b in spans) <= 1
+        assert not past or any(w == who and a <= frame <= b for w, a, _, b in spans)
+    assert all(table.past[one.worst] and table.frame[one.worst] == one.peak for one in found)
+    for (w, _, _, last), (other, first, _, _) in pairwise(spans):
+        assert w != other or first - last > join
+    shuffled = list(rows)
+    random.shuffle(shuffled)
+    again = made(shuffled)
+    assert [(int(again.subject[e.worst]), e.first, e.peak, e.last) for e in episodes(again, join)] == spans

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pytest
@@ -97,3 +99,41 @@ def test_little_knowledge_calls_nothing_strange():
     assert knows.calibrated
     assert knows.acquainted
     assert (knows.rarity() == 1).all()
+
+
+def test_lessons_add_up_in_any_order():
+    """Counts exactly, weights to rounding: who was heard first does not matter."""
+    lessons = [taught_by(seed) for seed in (1, 2, 3)]
+    one, other = Knows.start(), Knows.start()
+    for k in range(3):
+        one.learn(lessons[k])
+        other.learn(lessons[2 - k])
+    assert (one.calm == other.calm).all()
+    assert (one.cases == other.cases).all()
+    assert one.windows == other.windows == sum(lesson.windows for lesson in lessons)
+    np.testing.assert_allclose(one.motion.weights(), other.motion.weights(), atol=1e-9)
+    np.testing.assert_allclose(one.rarity(), other.rarity())
+
+
+def test_rarity_is_the_share_of_windows_without_the_case():
+    """Never seen is 1, in every window is 0; before anything was learned nothing is rare."""
+    knows = Knows.start()
+    assert not knows.rarity().any()
+    told = replace(taught_by(1), windows=8, cases=np.array([8, 2] + [0] * 9 + [20]))
+    knows.learn(told)
+    assert knows.rarity().tolist() == pytest.approx([0.0, 0.75] + [1.0] * 9 + [0.0])
+
+
+def test_a_lesson_of_another_form_changes_nothing():
+    """Other bins of errors, another number of cases: refused before any of it is learned."""
+    knows = Knows.start()
+    knows.learn(taught_by(1))
+    before = knows.to_bytes()
+    lesson_ = taught_by(2)
+    for wrong in (replace(lesson_, calm=lesson_.calm[:-1]), replace(lesson_, cases=lesson_.cases[:-1])):
+        with pytest.raises(ModelError, match="make it anew"):
+            knows.learn(wrong)
+    assert knows.to_bytes() == before
+    with pytest.raises(ModelError, match="never learned"):
+        knows.unlearn(replace(taught_by(1), windows=10**6))
+    assert knows.to_bytes() == before

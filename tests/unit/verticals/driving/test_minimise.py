@@ -119,3 +119,22 @@ def test_the_same_failure_is_made_small_the_same_way():
     one, two = (minimised(crowd(), failing(Replay(), BLIND)) for _ in range(2))
     assert one.scenario.digest == two.scenario.digest
     assert (one.share, one.runs) == (two.share, two.runs)
+
+
+def test_what_is_least_cannot_be_made_less():
+    """Minimising it again takes nobody out and cuts at most the half second that is left after the failure."""
+    fails = failing(Replay(), BLIND)
+    least = minimised(crowd(), fails).scenario
+    again = minimised(least, fails).scenario
+    assert size_of(again)[0] == size_of(least)[0] == 1
+    assert 0 <= least.frames - again.frames <= 5
+    assert not fails(least.only([]))
+
+
+def test_a_bound_of_one_run_gives_the_scene_back():
+    """That it fails is all that could be asked."""
+    fails = failing(Replay(), BLIND)
+    least = minimised(crowd(), fails, runs_max=1)
+    assert least.runs == 1
+    assert size_of(least.scenario) == size_of(crowd())
+    assert fails(least.scenario)

@@ -166,3 +166,37 @@ def test_who_is_ahead_of_the_planner_does_not_wait_for_it():
     states, others = stepped(scene, *braked(scene, 4.0))
     assert not others.held_up.any()
     assert np.array_equal(states[:, 0, 0], scene.x[0])
+
+
+def test_who_was_held_up_gets_on_again_no_faster_than_one_can():
+    """After the planner's vehicle has driven off, up to the recorded speed with at most 2 m/s2, and never above it."""
+    scene = scenes.with_one(scenes.road(12.0), (-11.0, 0.0), (10.0, 0.0))
+    t = np.arange(scene.frames) * 0.1
+    v = np.where(t < 2.0, 10.0 - 4.0 * t, np.minimum(2.0 + 6.0 * (t - 2.0), 25.0))
+    place = np.concatenate(([0.0], ((v[1:] + v[:-1]) / 2 * 0.1).cumsum()))
+    states, others = stepped(scene, place, v)
+    speed = states[:, 0, 3]
+    assert others.held_up[0, 0]
+    assert speed.min() < 6.0
+    assert np.diff(speed).max() <= 2.0 * 0.1 + 1e-9
+    assert np.diff(speed).max() > 0.15
+    assert np.nanmax(speed) <= 10.0 + 1e-9
+    assert speed[-1] > speed.min() + 3.0
+
+
+def test_who_stands_behind_does_not_roll_into_who_stands():
+    """Both come to a stop, and there is still room between them at the end."""
+    scene = scenes.with_one(scenes.road(10.0), (-20.0, 0.0), (10.0, 0.0))
+    place, v = braked(scene, 5.0)
+    states, _ = stepped(scene, place, v)
+    assert states[-1, 0, 3] == pytest.approx(0.0, abs=0.3)
+    assert place[-1] - states[-1, 0, 0] > scenes.CAR[0]
+
+
+def test_the_clock_of_each_is_its_own():
+    """The first of two followers is held up; the other, in the next lane, is where it was recorded in every frame."""
+    scene = scenes.with_one(scenes.road(5.0), (-11.0, 0.0), (10.0, 0.0))
+    scene = scenes.with_one(scene, (-11.0, 3.5), (10.0, 0.0))
+    states, others = stepped(scene, *braked(scene, 5.0))
+    assert others.held_up[0].tolist() == [True, False]
+    assert np.array_equal(states[:, 1, 0], scene.x[1])

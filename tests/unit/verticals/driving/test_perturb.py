@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scenes
@@ -10,6 +12,8 @@ from hypothesis import strategies as st
 
 from hotloop.errors import InputError
 from hotloop.verticals.driving.perturb import SPREAD, Perturbation, draw, perturbed, plausible
+
+NUMBERS = st.just(0.0) | st.floats(0.01, 3) | st.floats(-3, -0.01)  # a change of 5e-324 shrinks to none
 
 
 def crowd():
@@ -72,7 +76,7 @@ def test_what_stands_is_moved_where_it_points():
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.floats(0, 1), st.lists(st.floats(-3, 3), min_size=9, max_size=9))
+@given(st.just(0.0) | st.floats(0.01, 1), st.lists(NUMBERS, min_size=9, max_size=9))
 def test_a_smaller_share_is_nearer_by_as_much(share, values):
     """Distance is a norm of what is changed."""
     one = Perturbation(tuple(values[:3]), tuple(values[3:6]), tuple(values[6:]), 1.0, 0.5)
@@ -160,3 +164,37 @@ def test_an_empty_road_can_only_be_changed_in_the_seat():
     assert len(drawn) == 5
     assert {one.others for _, one in drawn} == {()}
     assert len({one.seat.v for _, one in drawn}) > 1
+
+
+def test_a_delay_is_whole_frames_of_a_bounded_number():
+    """Two frames a deviation, on top of what the scene has, at most ten; how fast one begins is never below nothing."""
+    scene = crowd()
+    assert [perturbed(scene, change(late=late)).latency for late in (0.2, 0.5, 1.0, -1.0, 99.0)] == [0, 1, 2, 2, 10]
+    assert perturbed(replace(scene, latency=3), change(late=1.0)).latency == 5
+    assert perturbed(scene, change(own=1.0)).seat.v == pytest.approx(10.5)
+    assert perturbed(scene, change(own=-99.0)).seat.v == 0.0
+
+
+def test_distance_is_of_what_is_changed_alone():
+    """One change of two deviations is as far as two of two; zeros do not dilute it."""
+    assert change(own=2.0).distance == pytest.approx(2.0)
+    assert change(own=2.0, speed=(-2.0, 0.0, 0.0)).distance == pytest.approx(2.0)
+    assert change(own=3.0, gap=(0.0, 4.0, 0.0)).distance == pytest.approx(np.sqrt(12.5))
+
+
+def test_two_who_touched_in_the_log_may_go_on_touching():
+    """What was recorded is no reason to refuse a change; that two others come to touch each other is."""
+    touching = scenes.with_one(scenes.with_one(scenes.road(), (30.0, 3.5), (9.0, 0.0)), (32.0, 3.5), (9.0, 0.0))
+    assert plausible(touching, touching)
+    apart = scenes.with_one(scenes.with_one(scenes.road(), (30.0, 3.5), (9.0, 0.0)), (40.0, 3.5), (9.0, 0.0))
+    assert plausible(apart, apart)
+    nearer = perturbed(apart, Perturbation((0.0, 0.0), (3.0, 0.0), (0.0, 0.0)))
+    assert not plausible(nearer, apart)
+
+
+def test_who_was_recorded_to_brake_hard_may_brake_as_hard():
+    """Harder than 9 m/s2 is not drawn, unless the log has it."""
+    scene = scenes.braking(scenes.road(v=20.0), 30.0, 10.0)
+    assert plausible(scene, scene)
+    soft = scenes.braking(scenes.road(v=20.0), 30.0, 5.0)
+    assert not plausible(scene, soft)

@@ -12,6 +12,7 @@ from PIL import Image
 from hotloop.verticals.driving.finding import CASES, Finding
 from hotloop.verticals.driving.pictures import Queued, Shown, from_above, planner_chart, queue_chart, top_findings
 from hotloop.verticals.driving.planted import plant
+from hotloop.verticals.driving.tracks import as_grid
 from hotloop.verticals.driving.traffic import highway, street
 
 
@@ -130,3 +131,31 @@ def test_a_planner_before_and_after(tmp_path):
     np.testing.assert_array_equal(drawn(tmp_path / "one.png"), drawn(tmp_path / "two.png"))
     planner_chart({}, {}, tmp_path / "none.png")
     assert (tmp_path / "none.png").exists()
+
+
+def test_a_view_holds_whoever_is_in_the_finding(tracks):
+    """The two of it are within the picture's borders, however far apart they are."""
+    grid = as_grid(tracks)
+    for other in range(1, 8):
+        frame = int(np.flatnonzero(np.isfinite(grid.x[[0, other]]).all(axis=0))[0])
+        axes = axes_of(Shown(tracks, finding((0, other), peak=frame), 0.5))
+        away = np.hypot(grid.x[other, frame] - grid.x[0, frame], grid.y[other, frame] - grid.y[0, frame])
+        (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+        assert left < 0 < right
+        assert np.hypot(max(-left, right), max(-low, high)) >= min(away, 60.0)
+
+
+@pytest.mark.parametrize("turn", [0.0, 1.2, -2.5])
+def test_a_picture_is_seen_from_its_subject_whatever_the_compass_says(tracks, turn):
+    """The same drive along another direction, elsewhere, has the same borders and the same outlines within them."""
+    cos, sin = np.cos(turn), np.sin(turn)
+    x, y = cos * tracks.x - sin * tracks.y + 300.0, sin * tracks.x + cos * tracks.y - 50.0
+    plain, turned = (
+        axes_of(Shown(one, finding((0, 3)), 0.5))
+        for one in (tracks, replace(tracks, x=x, y=y, heading=tracks.heading + turn))
+    )
+    assert turned.get_xlim() == pytest.approx(plain.get_xlim(), abs=1e-6)
+    assert turned.get_ylim() == pytest.approx(plain.get_ylim(), abs=1e-6)
+    assert len(turned.patches) == len(plain.patches) > 2
+    for one, other in zip(plain.patches, turned.patches, strict=True):
+        np.testing.assert_allclose(one.get_path().vertices, other.get_path().vertices, atol=1e-6)

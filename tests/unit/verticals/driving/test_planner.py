@@ -223,3 +223,62 @@ def test_a_bend_is_entered_at_a_speed_that_it_can_be_driven_at():
     in_bend = run.trajectory[:, 0] > 65.0
     assert np.nanmax(run.trajectory[in_bend, 3]) < 11.0
     assert run.hardest < 4.0
+
+
+def test_a_longer_headway_keeps_a_larger_gap():
+    """Behind one who drives at 10 m/s it settles at gap + headway x speed, more than that by the model's free road."""
+    gaps = []
+    for headway in (0.8, 1.2, 2.0):
+        scene = scenes.with_one(scenes.road(40.0, v=10.0), (30.0, 0.0), (10.0, 0.0))
+        scene = replace(scene, desired=14.0)
+        run = Replay().run([scene], RulePlanner(PlannerConfig(headway_s=headway)))[0]
+        gap = scene.x[0, -1] - run.trajectory[-1, 0] - scenes.CAR[0]
+        wanted = (2.0 + headway * 10.0) / np.sqrt(1 - (10.0 / 14.0) ** 4)
+        assert gap == pytest.approx(wanted, rel=0.1)
+        gaps.append(gap)
+    assert gaps == sorted(gaps)
+
+
+def test_the_mirror_image_of_a_scene_is_driven_alike():
+    """Left and right do not matter: who comes from either side is braked for as hard."""
+    for start, velocity in (((12.0, 3.0), (8.0, -1.5)), ((16.0, 4.5), (0.0, -2.0)), ((25.0, 1.0), (3.0, 0.3))):
+        told = [
+            asked(scenes.with_one(scenes.road(v=12.0), (start[0], side * start[1]), (velocity[0], side * velocity[1])))
+            for side in (1.0, -1.0)
+        ]
+        assert told[0] == pytest.approx(told[1], abs=1e-9)
+        assert told[0] < -0.1
+
+
+def test_the_worst_of_several_decides():
+    """With two in its way it brakes as for the one that asks for more, in whatever order they are told."""
+    near, far = ((14.0, 0.0), (6.0, 0.0)), ((30.0, 0.0), (0.0, 0.0))
+    alone = [asked(scenes.with_one(scenes.road(v=12.0), *one)) for one in (near, far)]
+    both = scenes.with_one(scenes.with_one(scenes.road(v=12.0), *near), *far)
+    turned = scenes.with_one(scenes.with_one(scenes.road(v=12.0), *far), *near)
+    assert asked(both) == asked(turned) == pytest.approx(min(alone))
+
+
+def test_it_stops_before_who_stands_with_its_gap_left():
+    """From 15 m/s: without an intervention, and no nearer than half of what it keeps, no farther than twice."""
+    scene = scenes.wall(scenes.road(15.0, v=15.0), 90.0)
+    run = Replay().run([scene], RULE)[0]
+    gap = 90.0 - run.trajectory[-1, 0] - scenes.CAR[0]
+    assert not run.intervention()
+    assert run.trajectory[-1, 3] < 0.3
+    assert 1.0 < gap < 4.5
+
+
+def test_following_is_the_intelligent_driver_model_to_the_letter():
+    """Treiber, Hennecke & Helbing 2000 by hand, at 12 m/s behind one of 8 m/s with 35.5 m between."""
+    scene = replace(scenes.with_one(scenes.road(v=12.0), (40.0, 0.0), (8.0, 0.0)), desired=15.0)
+    wanted = 2.0 + 12.0 * 1.2 + 12.0 * 4.0 / (2 * np.sqrt(1.5 * 2.0))
+    assert asked(scene) == pytest.approx(1.5 * (1 - (12.0 / 15.0) ** 4 - (wanted / 35.5) ** 2), abs=1e-6)
+
+
+def test_where_time_is_short_it_brakes_as_hard_as_needed():
+    """8 m/s too fast with 6 m between: what stops the closing within all but half of the gap kept, and a tenth more."""
+    scene = replace(scenes.with_one(scenes.road(v=12.0), (10.5, 0.0), (4.0, 0.0)), desired=15.0)
+    assert asked(scene) == pytest.approx(-1.1 * 8.0**2 / (2 * (6.0 - 1.0)), abs=1e-6)
+    calm = RulePlanner(PlannerConfig(collision_s=0.5))
+    assert asked(scene, calm) == pytest.approx(-3.0)  # the model alone, which never slams the brakes

@@ -11,11 +11,14 @@ import pytest
 
 from hotloop.errors import InputError
 from hotloop.verticals.driving.ingest import read
+from hotloop.verticals.driving.limits import MineConfig
+from hotloop.verticals.driving.mine import mine
 from hotloop.verticals.driving.planted import (
     PLANTABLE,
     _braked,
     _clear,
     _driven,
+    _free,
     _gaps,
     _own_rows,
     _scene_of,
@@ -292,3 +295,43 @@ def test_recorded_traffic_can_be_planted_in():
         np.testing.assert_array_equal(was.x[kept], now.x[kept])
         np.testing.assert_array_equal(was.v[kept], now.v[kept])
     assert count >= len(paths) // 2
+
+
+def test_an_actor_that_is_in_a_case_for_a_moment_is_not_free():
+    """One frame that is used is enough; before and after it, it is free; at the ends of the log it is not there."""
+    scene = _scene_of(highway(2, 6, 30.0), [])
+    free = [frame for frame in range(scene.frames) if _free(scene, 0, frame)]
+    assert free
+    middle = free[len(free) // 2]
+    scene.used[0, middle + 3] = True
+    assert not _free(scene, 0, middle)
+    assert _free(scene, 1, middle)
+    assert not _free(scene, 0, 0)
+    assert not _free(scene, 0, scene.frames - 1)
+
+
+@pytest.mark.parametrize("case", PLANTABLE)
+def test_what_is_planted_can_be_mined(case):
+    """In calm traffic each kind of case is found by mining, near its moment, with somebody of it among the actors."""
+    found = total = 0
+    for seed in range(4):
+        calm = (street if "crossing" in case else highway)(40 + seed, seconds=30.0)
+        tracks, truth = plant(calm, seed, {case: 1})
+        some = mine(tracks, None, MineConfig())
+        for one in truth:
+            total += 1
+            near = [f for f in some if f.first <= one.last + 5 and f.last >= one.first - 5]
+            found += any(set(f.actors) & set(one.actors) for f in near)
+    assert total >= 3
+    assert found == total
+
+
+def test_more_can_be_asked_for_than_finds_a_place():
+    """What is planted is at most what was asked for, each case in its own frames of the log."""
+    tracks, truth = plant(highway(3, 12, 20.0), 3, {"hard braking": 50})
+    assert 0 < len(truth) < 50
+    first, last = int(tracks.frame.min()), int(tracks.frame.max())
+    for one in truth:
+        assert first <= one.first <= one.peak <= one.last <= last
+        assert one.changed
+        assert set(one.changed) <= set(range(len(tracks.actors)))

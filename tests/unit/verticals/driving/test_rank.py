@@ -146,3 +146,49 @@ def test_a_value_that_is_no_number_is_refused():
 def test_nothing_to_rank():
     """No candidates, no choices."""
     assert rank([], LIMITS) == []
+
+
+def test_a_scene_costs_its_seconds_and_what_is_around_it():
+    """Eleven frames of a log in fifths of a second, 3 s before, 4 s after, and a fixed part."""
+    one = Candidate(case(1, 0.5, first=10, last=20).finding, "log", 0.2)
+    assert cost(one, RankConfig(fixed_cost=1.5, before_s=3.0, after_s=4.0)) == pytest.approx(1.5 + 3.0 + 2.2 + 4.0)
+
+
+def test_the_chance_of_the_audit_is_its_share_of_what_is_left():
+    """Spent on average is what the audit may spend; each is drawn at most once."""
+    all_ = [case(k) for k in range(200)]
+    limits = RankConfig(budget=100.0, audit_share=0.3)
+    chosen = rank(all_, limits)
+    left = {k for k in range(200)} - {one.index for one in chosen if not one.audit}
+    expected = 0.3 * 100.0 / sum(cost(all_[k], limits) for k in left)
+    drawn = [one for one in chosen if one.audit]
+    assert drawn
+    assert [one.propensity for one in drawn] == pytest.approx([expected] * len(drawn))
+    assert {one.propensity for one in chosen if not one.audit} == {1.0}
+    assert sum(one.cost for one in chosen if not one.audit) <= 70.0
+    few = rank(all_[:12], RankConfig(budget=1000.0, audit_share=0.99))
+    assert [one.propensity for one in few if one.audit] == [1.0] * sum(one.audit for one in few)
+    assert sorted(one.index for one in few) == list(range(12))
+
+
+def test_another_seed_draws_others_for_the_audit_and_chooses_the_same():
+    """Only the draw depends on it."""
+    all_ = [case(k) for k in range(300)]
+    parts = [rank(all_, RankConfig(budget=200.0, audit_share=0.5, seed=seed)) for seed in (0, 1)]
+    chosen, drawn = ([{one.index for one in part if one.audit is audit} for part in parts] for audit in (False, True))
+    assert chosen[0] == chosen[1]
+    assert drawn[0] != drawn[1]
+
+
+def test_more_budget_never_takes_less():
+    """What is chosen of equal costs with less is chosen with more, in the same order."""
+    all_ = [case(k, actors=(k, 500 + k)) for k in range(50)]
+    small, large = ([one.index for one in rank(all_, RankConfig(budget=b, audit_share=0.0))] for b in (50.0, 200.0))
+    assert large[: len(small)] == small
+    assert len(large) > len(small)
+
+
+def test_nothing_is_spent_on_what_is_worth_nothing():
+    """A finding of severity 0 is only ever drawn for the audit."""
+    chosen = rank([case(1, 0.0), case(2, 0.5)], RankConfig(budget=1000.0, audit_share=0.0))
+    assert [one.index for one in chosen] == [1]

@@ -179,3 +179,41 @@ def test_real_planners_are_judged_on_real_runs():
     stopped = Limits(progress=0.1)  # who waits for a walker is not far after 4 s
     kept = Regression().joined(walkers, far, BY, stopped)
     assert len(kept.entries) > len(Regression().joined(walkers, short, BY, stopped).entries)
+
+
+def test_the_margin_of_a_scene_decides_what_joins():
+    """Braking just within the limit joins, a little more does not, nor does half of the way and less."""
+    all_ = many(4)
+    runs = (run(all_[0], hardest=6.0), run(all_[1], hardest=6.01), run(all_[2], progress=0.5),
+            run(all_[3], progress=0.49))  # fmt: skip
+    assert [one.name for one in Regression().joined(all_, runs, BY).entries] == [all_[0].name, all_[2].name]
+    strict = Regression().joined(all_, runs, BY, Limits(brake=5.0, progress=0.9))
+    assert strict.entries == ()
+
+
+def test_a_lost_scene_refuses_a_planner_that_is_better_on_the_whole():
+    """Thirty mended do not weigh up one of the set that was passed and is not any more; outside of the set they do."""
+    everything = many(60)
+    bad_before = lambda one: int(one.name.split(":")[1]) >= 30
+    lost = lambda one: one.name == "cut-in:5:0"
+    told = played(bad_before, lost, everything)
+    assert judge_planner(told, GATE).decision == "promote"
+    kept = Regression().joined(everything[:10], [run(one) for one in everything[:10]], BY)
+    found = judge_planner(told, GATE, kept)
+    assert found.decision == "refuse"
+    assert "cut-in:5:0" in found.reason
+    other = Regression().joined(everything[6:10], [run(one) for one in everything[6:10]], BY)
+    assert judge_planner(told, GATE, other).decision == "promote"
+
+
+def test_the_set_joined_in_parts_is_the_set_joined_at_once():
+    """Scenes that came before keep their place and who passed them first, whatever comes later."""
+    all_ = many(6)
+    runs = [run(one) for one in all_]
+    at_once = Regression().joined(all_, runs, BY)
+    parts = Regression().joined(all_[:3], runs[:3], BY).joined(all_, runs, BY)
+    assert parts.pack() == at_once.pack()
+    later = Regression().joined(all_[:3], runs[:3], BY).joined(all_, runs, ("mine", PlannerConfig(gap_m=3.0), 2))
+    assert [one.version for one in later.entries] == [1, 1, 1, 2, 2, 2]
+    assert later.digests == at_once.digests
+    assert unpack(later.pack()) == later

@@ -174,3 +174,40 @@ def test_only_keeps_rows_together():
     assert [one.name for one in two.others] == ["a1", "a3"]
     assert np.array_equal(two.x, scene.x[[0, 2]], equal_nan=True)
     assert scene.only([]).x.shape == (0, 71)
+
+
+def test_the_goal_of_a_shorter_scene_is_nearer_in_proportion():
+    """Half of the time is half of the way; the peak is not behind the end; all of it is itself."""
+    scene = from_finding(scenes.tracks(), finding())
+    half = scene.until(36)
+    assert half.frames == 36
+    assert half.recorded_m == pytest.approx(scene.recorded_m / 2, abs=1.0)
+    assert half.peak == 30
+    assert scene.until(11).peak == 10
+    assert scene.until(11).recorded_m == pytest.approx(10.0, abs=1.0)
+    assert scene.until(71) is scene.until(500) is scene
+
+
+def test_it_begins_in_a_collision_only_by_the_first_frame():
+    """Who overlaps the seat one step later, or only did so before, is no obstacle to playing it."""
+    scene = scenes.with_one(scenes.road(), (4.0, 0.0), (10.0, 0.0))
+    assert scene.hit_at_start.tolist() == [True]
+    later = replace(scene, x=np.where(np.arange(scene.frames) == 0, 9.0, scene.x))
+    assert later.hit_at_start.tolist() == [False]
+    away = replace(scene, x=np.where(np.arange(scene.frames) > 0, scene.x + 30.0, scene.x))
+    assert away.hit_at_start.tolist() == [True]
+    assert scenes.road().hit_at_start.tolist() == []
+
+
+def test_the_seconds_around_a_finding_can_be_chosen():
+    """One before, two after."""
+    scene = from_finding(scenes.tracks(), finding(), before_s=1.0, after_s=2.0)
+    assert (scene.frames, scene.peak, scene.seat.x) == (31, 10, 50.0)
+
+
+def test_a_scene_of_a_frame_number_that_is_high_is_the_same():
+    """A log cut out of a longer one keeps its frame numbers: the scene has its own."""
+    log = scenes.tracks()
+    later = replace(log, frame=log.frame + 12_345)
+    a, b = from_finding(log, finding()), from_finding(later, finding(peak=60 + 12_345))
+    assert replace(b, name=a.name).digest == a.digest

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from hotloop.errors import InputError
+from hotloop.verticals.driving.ingest import read
 from hotloop.verticals.driving.scenario import from_moment
 from hotloop.verticals.driving.scenario_xml import from_xml, to_xml
+from hotloop.verticals.driving.tracks import as_grid
 
 
 def full():
@@ -160,3 +162,31 @@ def test_too_many_bytes_are_not_parsed(monkeypatch):
     monkeypatch.setattr("hotloop.verticals.driving.scenario_xml.BYTES_MAX", 100)
     with pytest.raises(InputError, match="at most 100"):
         from_xml(to_xml(full()))
+
+
+def test_the_reader_of_recorded_drives_sees_the_same_scene(tmp_path):
+    """What is written is CommonRoad to another reader: all others in all of their frames, to the millimetre."""
+    scene = full()
+    path = tmp_path / "scene.xml"
+    path.write_bytes(to_xml(scene))
+    told = read(path)
+    grid = as_grid(told)
+    assert told.step_s == pytest.approx(0.1)
+    assert len(scene.others) == 3
+    for k, actor in enumerate(scene.others):
+        there = np.flatnonzero(~np.isnan(scene.x[k]))
+        away = np.hypot(grid.x[:, there] - scene.x[k, there], grid.y[:, there] - scene.y[k, there])
+        off = np.where(np.isnan(away), np.inf, away).max(axis=1)
+        assert off.min() < 0.002
+        size = told.actors[int(off.argmin())]
+        assert (size.length, size.width) == pytest.approx((actor.length, actor.width))
+
+
+@pytest.mark.parametrize("part", ["case", "region", "latency", "peak", "goal", "desired"])
+def test_whatever_is_changed_changes_the_bytes_and_comes_back(part):
+    """Nothing that a scene holds is left out of its file, so that its digest is of all of it."""
+    scene = full()
+    other = {"case": "jerk", "region": "us", "latency": 7, "peak": 3, "goal": scene.goal + 5, "desired": 31.5}[part]
+    changed = replace(scene, **{part: other})
+    assert changed.digest != scene.digest
+    assert getattr(from_xml(to_xml(changed)), part) == other

@@ -7,7 +7,9 @@ import pytest
 from hotloop.config import LoopConfig, parse
 from hotloop.errors import ConfigError
 from hotloop.verticals.driving.limits import MineConfig, RankConfig
+from hotloop.verticals.driving.planner import PlannerConfig, RulePlanner
 from hotloop.verticals.driving.settings import DrivingConfig, settings_of
+from hotloop.verticals.driving.task import vertical
 
 
 def test_without_a_table_all_is_as_documented():
@@ -37,3 +39,15 @@ def test_what_cannot_be_is_refused(line, words):
     """By key."""
     with pytest.raises(ConfigError, match=words):
         settings_of(parse(f'vertical = "driving"\n[driving]\n{line}\n'))
+
+
+def test_the_planner_of_the_table_is_the_one_that_is_tried():
+    """Its parameters come from `[driving.planner]`; others are refused by key, and so is a planner of no name."""
+    task = vertical(parse('vertical = "driving"\n[driving.planner]\nheadway_s = 2.5\n'))
+    planner = task.planner()
+    assert isinstance(planner, RulePlanner)
+    assert planner.config == PlannerConfig(headway_s=2.5)
+    with pytest.raises(ConfigError, match="no planner 'mine'"):
+        task.planner("mine")
+    with pytest.raises(ConfigError, match=r"driving\.planner\.brake"):
+        settings_of(parse('vertical = "driving"\n[driving.planner]\nbrake = 20.0\n'))

@@ -14,7 +14,19 @@ from hotloop.errors import ConfigError, InputError, ModelError
 from hotloop.learn import Reflex
 from hotloop.offline import rebuild
 from hotloop.ports import Refreshable
-from hotloop.types import Change, Claim, Example, Feedback, Observation, Outcome, Output, Payload, Prediction, Proposals
+from hotloop.types import (
+    Asked,
+    Change,
+    Claim,
+    Example,
+    Feedback,
+    Observation,
+    Outcome,
+    Output,
+    Payload,
+    Prediction,
+    Proposals,
+)
 from hotloop.types import rederived as seen_anew
 from hotloop.verticals.driving.finding import CASES, Finding
 from hotloop.verticals.driving.knows import Knows
@@ -22,6 +34,7 @@ from hotloop.verticals.driving.planted import plant
 from hotloop.verticals.driving.rows import proposals_of
 from hotloop.verticals.driving.segment import pack
 from hotloop.verticals.driving.task import vertical
+from hotloop.verticals.driving.tracks import Actor, Tracks
 from hotloop.verticals.driving.traffic import highway
 
 SEEN = Observation(id="o", site="s", line="l", at=0.0, digest="d")
@@ -306,3 +319,62 @@ def test_a_loop_learns_from_verdicts_and_replays_to_the_byte(tmp_path, segment):
         assert msgspec.msgpack.encode(again) == msgspec.msgpack.encode(first.proposals)
     found = rebuild(config, lambda records, _words, _count: records)
     assert found.releases == found.same >= 1
+
+
+def test_what_a_scene_costs_is_in_seconds_of_its_own_log(task):
+    """Nine frames in tenths of a second and in halves: the slower log's scene costs 3.6 s more."""
+    some = [finding("jerk", 0.8)]
+    fast, slow = (proposals_of(some, step) for step in (0.1, 0.5))
+    costs = {index: choice.cost for index, _, choice in task.ranked([("a", fast), ("b", slow)], task.start())}
+    assert costs[1] - costs[0] == pytest.approx(9 * 0.4)
+
+
+def test_one_finding_is_chosen_of_its_own_segment(task):
+    """The index is the segment's, the output the segment's own, whatever comes before it in the list."""
+    none = proposals_of([], 0.1)
+    other = proposals_of([finding("cut-in", 0.9), finding("crossing", 0.4, 70)], 0.1)
+    chosen = task.ranked([("empty", none), ("a", SOME), ("b", other)], task.start())
+    for index, output, _ in chosen:
+        proposals = (none, SOME, other)[index]
+        assert output.region == proposals.regions[output.proposal]
+    assert {index for index, _, _ in chosen} == {1, 2}
+    assert next(one.label for index, one, _ in chosen if index == 2) == "cut-in"
+
+
+def test_segments_without_a_finding_are_audited_with_a_chance_that_is_logged(tmp_path, segment):
+    """The core draws them, however calm they are; what has findings says all of them, with probability 1."""
+    calm = Tracks(
+        (Actor("a", "car", 4.5, 1.8),), np.zeros(30, np.int64), np.arange(30), np.arange(30.0), np.zeros(30),
+        np.zeros(30), np.full(30, 10.0), np.zeros(30), 0.1, "calm",
+    )  # fmt: skip
+    calm_ones = [pack(replace(calm, source=f"calm {k}", y=calm.y + k)) for k in range(24)]
+    with hotloop.open(tmp_path / "loop", vertical="driving", review={"audit_share": 0.5}) as loop:
+        found = loop.engine.observe(Payload(pack(segment)), "car-1")
+        quiet = [loop.engine.observe(Payload(data), "car-1") for data in calm_ones]
+        loop.learn()
+        bodies = [record.event.body for record in loop.engine.log.read(0, 1000)]
+    assert found.outputs
+    assert not any(one.outputs for one in quiet)
+    assert {one.propensity for one in bodies if isinstance(one, Prediction)} == {1.0}
+    asked = [one for one in bodies if isinstance(one, Asked)]
+    assert 3 <= len(asked) <= 21  # of 24 by a fair coin: outside of it once in 10,000 times
+    assert {one.propensity for one in asked} == {0.5}
+    assert {one.prediction for one in asked} <= {one.id for one in quiet}
+
+
+@pytest.mark.parametrize("column", [0, 5, 11])
+def test_one_number_that_is_none_is_enough_to_refuse_a_head(task, column):
+    """Whichever case it is of: a score that is none would be passed over in silence."""
+    head = task.start()
+    head.weights[:, column] = np.nan
+    with pytest.raises(ModelError, match="no finite number"):
+        task.answer(SOME, head)
+
+
+def test_interest_is_a_share_whatever_the_head_says(task):
+    """Scores beyond 0 and 1 are told as 0 and 1, so that the queue, the gate and reports can compare them."""
+    head = task.start()
+    head.weights[:] *= 40.0
+    assert {output.score for output in task.answer(SOME, head)} == {1.0}
+    head.weights[:] *= -1.0
+    assert {output.score for output in task.answer(SOME, head)} == {0.0}

@@ -166,3 +166,34 @@ def test_there_are_as_many_rows_as_asked_for(vehicles, seconds):
     tracks = highway(1, vehicles=vehicles, seconds=seconds)
     assert len(tracks) == vehicles * round(seconds / STEP_S)
     assert len({one.name for one in tracks.actors}) == vehicles
+
+
+@pytest.mark.parametrize("make", [highway, street])
+def test_speed_and_heading_say_where_one_goes(make):
+    """Without noise each place follows from the one before by v along the heading, to a few centimetres."""
+    tracks = make(5, seconds=20.0, noise=0.0)
+    grid = as_grid(tracks)
+    vx, vy = grid.v * np.cos(grid.heading), grid.v * np.sin(grid.heading)
+    for place, speed in ((grid.x, vx), (grid.y, vy)):
+        ahead = place[:, :-1] + (speed[:, 1:] + speed[:, :-1]) / 2 * tracks.step_s
+        off = np.abs(ahead - place[:, 1:])
+        assert np.nanquantile(off, 0.99) < 0.1
+        assert np.isfinite(off).sum() > 1000
+
+
+def test_another_seed_is_another_drive():
+    """Not the same traffic from another number."""
+    one, other = highway(1, 10, 5.0), highway(2, 10, 5.0)
+    assert not np.array_equal(one.x, other.x)
+    assert one.source != other.source
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 6])
+def test_a_highway_has_the_lanes_that_were_asked_for(lanes):
+    """Who does not change lanes is in the middle of one; nobody is beside the road."""
+    tracks = highway(4, 18, 15.0, lanes, noise=0.0)
+    lane = tracks.y / LANE_M
+    assert lane.min() > -1e-9
+    assert lane.max() < lanes - 1 + 1e-9
+    assert (np.abs(lane - np.round(lane)) < 0.01).mean() > 0.5
+    assert set(np.round(lane[np.abs(lane - np.round(lane)) < 0.01]).astype(int)) == set(range(lanes))

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import msgspec
+import numpy as np
 import pytest
 import scenes
 
 from hotloop.config import GateConfig
 from hotloop.errors import InputError
-from hotloop.verticals.driving.engines import Replay
-from hotloop.verticals.driving.planner import PlannerConfig
-from hotloop.verticals.driving.tuning import BOUNDS, Effort, split, trial, tuned
+from hotloop.gate.judge import judge
+from hotloop.verticals.driving.engines import Limits, Replay
+from hotloop.verticals.driving.planner import Each, PlannerConfig, RulePlanner
+from hotloop.verticals.driving.tuning import BOUNDS, Effort, Trial, _cost, split, trial, tuned
 
 CHAMPION = PlannerConfig(horizon_s=0.0, collision_s=1.0)
 QUICK = Effort(rounds=2, candidates=8, seed=1)
@@ -112,3 +114,38 @@ def test_another_seed_searches_elsewhere():
     one, two = (tuned(walkers(1, 2), Replay(), CHAMPION, Effort(1, 6, seed)) for seed in (1, 2))
     assert one.config != two.config
     assert one.tried == two.tried
+
+
+def test_what_is_found_lies_within_its_bounds_and_is_said_to_three_digits():
+    """Whatever the champion's parameters are: one outside of what is searched begins at the border."""
+    odd = PlannerConfig(headway_s=4.0, brake=3.0, margin_m=2.0)
+    found = tuned([*walkers(1, 2)], Replay(), odd, Effort(rounds=0, candidates=6, seed=3))
+    for name, (least, most) in BOUNDS.items():
+        value = getattr(found.config, name)
+        assert least <= value <= most
+        assert value == round(value, 3)
+    assert found.tried >= 6
+
+
+def test_a_common_scene_that_gets_worse_costs_more_than_it_could_bring():
+    """By hand: the mean over mined scenes, three times the mean of what common ones lost, beyond 0.002 of each."""
+    mined = np.array([True, True, False, False])
+    before = np.array([1.0, 0.5, 0.1, 0.1])
+    assert _cost(before, before, mined) == pytest.approx(0.75)
+    assert _cost(before, np.array([0.2, 0.4, 0.1, 0.4]), mined) == pytest.approx(0.3 + 3.0 * (0.3 - 0.002) / 2)
+    assert _cost(before, np.array([0.2, 0.4, 0.0, 0.101]), mined) == pytest.approx(0.3)  # gains bring nothing
+    assert _cost(before[:2], np.array([0.2, 0.4]), mined[:2]) == pytest.approx(0.3)
+
+
+def test_the_share_of_interventions_that_is_gone():
+    """Of two that the champion had one is left: a half; more than before is below nothing."""
+    scene = scenes.wall(scenes.road(6.0, v=14.0), 40.0)
+    bad, good = (Replay().run([scene], planner)[0] for planner in (Each(lambda view: (0.0, 0.0)), RulePlanner()))
+    assert (bad.intervention(), good.intervention()) == (True, False)
+    held = judge(np.zeros(2), np.zeros(2), GateConfig())
+    assert Trial(held, (bad, bad), (bad, good)).reduction() == 0.5
+    assert Trial(held, (bad, good), (good, good)).reduction() == 1.0
+    assert Trial(held, (good, bad), (bad, bad)).reduction() == -1.0
+    assert Trial(held, (good, good), (bad, bad)).reduction() == -2.0
+    assert Trial(held, (good, good), (good, good)).reduction() == 0.0
+    assert Trial(held, (bad, good), (bad, bad)).reduction(Limits(brake=99.0)) == -1.0
