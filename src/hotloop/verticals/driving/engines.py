@@ -219,7 +219,7 @@ class Replay:
     def __init__(self, *, reactive: bool = True) -> None:
         """`reactive`: who follows the planner's vehicle does not run into it blindly; else all is as recorded."""
         self._reactive = reactive
-        self._laid: dict[tuple[int, ...], Batch] = {}  # scenes by identity; a batch keeps them alive, so ids stay theirs
+        self._laid: dict[tuple[int, ...], Batch] = {}  # by identity: a batch keeps its scenes alive
 
     def run(self, scenarios: Sequence[Scenario], planner: Planner, seed: int = 0) -> tuple[Run, ...]:
         """Each scene with the planner in its seat."""

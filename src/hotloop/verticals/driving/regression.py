@@ -143,7 +143,7 @@ def _common_doubt(played: Played, limits: Limits | None) -> str:
     before, total = interventions(played.scenarios, played.champion, limits).get(COMMON, (0, 0))
     after, _ = interventions(played.scenarios, played.candidate, limits).get(COMMON, (0, 0))
     if total < COMMON_LEAST:
-        return f"{total} common scenes are too few to see whether common driving gets worse; {COMMON_LEAST} are needed"
+        return f"{total} common scenes are too few to say that common driving is no worse; {COMMON_LEAST} are needed"
     if after > before:
         return f"it has {after} interventions on {total} common scenes where the champion has {before}"
     return ""

@@ -22,7 +22,7 @@ Shared: TypeAlias = Mapping[str, Collection[str]]  # of each recording, those th
 
 @dataclass(frozen=True)
 class Sides:
-    """Names of recordings. `tune` is `fit`, `choose` and `dropped`; nothing that is held out is looked at before the end.
+    """Names of recordings. `tune` is `fit`, `choose` and `dropped`; what is held out is not looked at before the end.
 
     fit: settings are tried on it; choose: they are chosen by it; dropped: not tried on, because it shares vehicles with
     what they are chosen by.

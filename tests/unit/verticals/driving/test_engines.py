@@ -295,3 +295,30 @@ def test_when_a_run_has_passed(hardest, progress, hit, passed):
     run = Run("s", "replay", np.zeros((1, 5)), hits, hardest, 9.0, progress, 0.0)
     assert run.passed() is passed
     assert run.intervention() is (hit or hardest > 6.0)
+
+
+def test_scenes_played_again_are_played_as_the_first_time(monkeypatch):
+    """What is laid out is kept for the next planner, changes nothing, is not taken for other scenes, and is bounded."""
+    monkeypatch.setattr("hotloop.verticals.driving.engines._LAID_MAX", 2)
+    kept = Replay()
+    made = [[scenes.braking(scenes.road(4.0, 10.0), 12.0 + 4.0 * k, 3.0)] for k in range(4)]
+    for one in (*made, *made[::-1], made[0]):
+        for planner in (RulePlanner(), steady(1.0)):
+            again, fresh = kept.run(one, planner)[0], Replay().run(one, planner)[0]
+            np.testing.assert_array_equal(again.trajectory, fresh.trajectory)
+            assert again.collisions == fresh.collisions
+        assert len(kept._laid) <= 2
+
+
+def test_scenes_are_laid_out_once_for_many_planners(monkeypatch):
+    """Three planners on the same scenes: one batch."""
+    laid = []
+    real = importlib.import_module("hotloop.verticals.driving.others").batch_of
+    counted = lambda given: laid.append(len(given)) or real(given)
+    monkeypatch.setattr("hotloop.verticals.driving.engines.batch_of", counted)
+    made, kept = [scenes.road(1.0) for _ in range(3)], Replay()
+    for acceleration in (0.0, 1.0, -1.0):
+        kept.run(made, steady(acceleration))
+    assert laid == [3]
+    kept.run(made[:2], steady())
+    assert laid == [3, 2]
