@@ -139,7 +139,7 @@ def judge_planner(
 
 
 def _common_doubt(played: Played, limits: Limits | None) -> str:
-    """Why nobody is promoted for what common driving shows, or "": a few interventions are no evidence, but a reason."""
+    """Why nobody is promoted for what common driving shows, or "": few interventions are a reason, not evidence."""
     before, total = interventions(played.scenarios, played.champion, limits).get(COMMON, (0, 0))
     after, _ = interventions(played.scenarios, played.candidate, limits).get(COMMON, (0, 0))
     if total < COMMON_LEAST:

@@ -11,7 +11,7 @@ import scenes
 
 from hotloop.config import GateConfig
 from hotloop.errors import InputError
-from hotloop.verticals.driving.engines import Collision, Replay, Run
+from hotloop.verticals.driving.engines import Collision, Limits, Replay, Run
 from hotloop.verticals.driving.planner import PlannerConfig
 from hotloop.verticals.driving.tuning import BOUNDS, Cost, Effort, Trial, Weights, trial, tuned
 
@@ -233,3 +233,10 @@ def test_a_narrower_level_is_narrower():
     wide, narrow = one.interval(0.95), one.interval(0.5)
     assert wide[0] <= narrow[0] <= narrow[1] <= wide[1]
     assert wide[1] - wide[0] > narrow[1] - narrow[0]
+
+
+def test_the_measure_is_not_met_by_weaker_brakes():
+    """What is searched always brakes harder than what counts as an intervention, by a margin."""
+    assert BOUNDS["brake"][0] >= Limits().brake + 2.0
+    best = tuned(walkers(2, 2), Replay(), PlannerConfig(brake=5.0), QUICK)
+    assert best.config.brake > Limits().brake
