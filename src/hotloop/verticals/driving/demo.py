@@ -50,7 +50,7 @@ SEGMENT_S: Final = 30.0
 _LOOKED = 6  # findings of a segment that the expert looks at
 _SEGMENTS_A_S = 0.4  # of the time allowed
 _UNSEEN, _UNSEEN_SEED = 8, 1000
-_SCENES_MAX, _COMMON_MAX = 18, 10
+_SCENES_MAX, _COMMON_MAX = 18, 20
 _EFFORT: Final = Effort(rounds=2, candidates=10)
 
 _BUDGET_S: Final = 240.0

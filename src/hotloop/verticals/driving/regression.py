@@ -2,8 +2,10 @@
 
 A scene joins when a planner first passes it, with what that planner was. A candidate is judged against the champion on
 the same scenes, paired, by the gate that judges every other update: over all, and per slice (each kind of corner case,
-common driving). Beyond the evidence, a scene of the set that the champion passes and the candidate does not refuses it:
-that it was passed once is what the set is for.
+common driving). Common driving is a critical slice whatever the settings say: evidence that it is worse at all refuses,
+one intervention more than the champion has there, or too few scenes of it to see one, holds. Beyond the evidence, a
+scene of the set that the champion passes and the candidate does not refuses it: that it was passed once is what the
+set is for.
 """
 
 from __future__ import annotations
@@ -23,11 +25,12 @@ from hotloop.gate.slices import Parts
 from hotloop.types import Floats
 from hotloop.verticals.driving.engines import Limits, Run
 from hotloop.verticals.driving.planner import PlannerConfig
-from hotloop.verticals.driving.scenario import Scenario
+from hotloop.verticals.driving.scenario import COMMON, Scenario
 
 ENTRIES_MAX: Final = 100_000
 _JERK = 6.0  # m/s3, root mean square: the discomfort that costs most
 _TOLD = 5
+COMMON_LEAST: Final = 30  # common scenes below which nothing is said of common driving: nobody is promoted
 _Digest = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
@@ -123,13 +126,27 @@ def judge_planner(
         if [run.scenario for run in runs] != names:
             raise InputError("champion and candidate are judged on the same scenes, in one order; these runs are not")
     before, after = losses(played.champion, limits), losses(played.candidate, limits)
+    critical = tuple(sorted({*config.critical, f"case:{COMMON}"}))
+    config = msgspec.structs.replace(config, critical=critical)
     found = judge(before, after, config, slices(played.scenarios), slow=True)
     lost = _lost(played, regression or Regression(), limits)
     if lost and found.decision != "refuse":
         told = ", ".join(lost[:_TOLD]) + (", ..." if len(lost) > _TOLD else "")
         reason = f"it fails {len(lost)} scenes of the regression set that were passed before: {told}"
         return replace(found, decision="refuse", reason=reason)
-    return found
+    doubt = _common_doubt(played, limits) if found.decision == "promote" else ""
+    return replace(found, decision="hold", reason=doubt) if doubt else found
+
+
+def _common_doubt(played: Played, limits: Limits | None) -> str:
+    """Why nobody is promoted for what common driving shows, or "": few interventions are a reason, not evidence."""
+    before, total = interventions(played.scenarios, played.champion, limits).get(COMMON, (0, 0))
+    after, _ = interventions(played.scenarios, played.candidate, limits).get(COMMON, (0, 0))
+    if total < COMMON_LEAST:
+        return f"{total} common scenes are too few to say that common driving is no worse; {COMMON_LEAST} are needed"
+    if after > before:
+        return f"it has {after} interventions on {total} common scenes where the champion has {before}"
+    return ""
 
 
 def _lost(played: Played, regression: Regression, limits: Limits | None) -> list[str]:

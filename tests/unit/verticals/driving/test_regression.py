@@ -83,7 +83,9 @@ def test_a_scene_of_the_set_that_is_lost_refuses_it_by_name():
     found = judge_planner(played(cut_in, lost), GATE, kept)
     assert found.decision == "refuse"
     assert "common:7:0" in found.reason
-    assert judge_planner(played(cut_in, lost), GATE).decision == "promote"
+    without = judge_planner(played(cut_in, lost), GATE)
+    assert without.decision == "hold"  # a common scene is lost; the set is what refuses it by name
+    assert "common:7:0" not in without.reason
 
 
 def test_a_scene_that_the_champion_fails_too_refuses_nobody():
@@ -170,6 +172,7 @@ def test_real_planners_are_judged_on_real_runs():
     for k in range(24):
         scene = replace(scenes.road(4.0, 13.0), name=f"w:{k}:0", case="pedestrian crossing")
         walkers.append(scenes.with_one(scene, (22.0 + k / 4, -3.6), (0.0, 1.6), "pedestrian", (0.5, 0.6)))
+    walkers += [replace(scenes.road(2.0), name=f"r{k}:a:0", case="common") for k in range(module.COMMON_LEAST)]
     short, far = (
         Replay().run(walkers, RulePlanner(PlannerConfig(horizon_s=horizon))) for horizon in (0.0, 3.0)
     )
@@ -193,8 +196,8 @@ def test_the_margin_of_a_scene_decides_what_joins():
 
 def test_a_lost_scene_refuses_a_planner_that_is_better_on_the_whole():
     """Thirty mended do not weigh up one of the set that was passed and is not any more; outside of the set they do."""
-    everything = many(60)
-    bad_before = lambda one: int(one.name.split(":")[1]) >= 30
+    everything = (*many(60), *many(40, "common"))
+    bad_before = lambda one: one.case == "cut-in" and int(one.name.split(":")[1]) >= 30
     lost = lambda one: one.name == "cut-in:5:0"
     told = played(bad_before, lost, everything)
     assert judge_planner(told, GATE).decision == "promote"
@@ -217,3 +220,68 @@ def test_the_set_joined_in_parts_is_the_set_joined_at_once():
     assert [one.version for one in later.entries] == [1, 1, 1, 2, 2, 2]
     assert later.digests == at_once.digests
     assert unpack(later.pack()) == later
+
+
+def common_case(bad, total=40):
+    """Half of the cut-ins are mended; of the common scenes these numbers fail afterwards (negative: before)."""
+    everything = (*many(), *many(total, "common"))
+
+    def fails(scene, mended, rows):
+        case, number, _ = scene.name.split(":")
+        return int(number) in rows if case == "common" else not mended and int(number) % 2 == 0
+
+    before = tuple(run(one, fails(one, False, [-k for k in bad if k < 0])) for one in everything)
+    after = tuple(run(one, fails(one, True, [k for k in bad if k > 0])) for one in everything)
+    return Played(everything, before, after)
+
+
+def test_common_driving_is_critical_without_being_told():
+    """A tenth of 400 common scenes lost is within a plain slice's evidence early on; for common driving it refuses."""
+    found = judge_planner(common_case(range(1, 41), 400), GATE)
+    assert found.decision == "refuse"
+    assert "common" in found.reason
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_one_common_scene_that_is_lost_holds_a_planner_that_mends_twenty(count):
+    """Too few to be evidence, and the first look at a released planner's harm all the same: said with counts."""
+    found = judge_planner(common_case(range(1, count + 1), 60), GATE)
+    assert found.decision in ("hold", "refuse")
+    if found.decision == "hold":
+        assert f"{count} interventions on 60 common scenes where the champion has 0" in found.reason
+
+
+def test_common_driving_that_gets_better_or_stays_promotes():
+    """None lost; or one mended; or one lost where another one is mended."""
+    assert judge_planner(common_case([]), GATE).decision == "promote"
+    assert judge_planner(common_case([-1]), GATE).decision == "promote"
+    assert judge_planner(common_case([-1, 2]), GATE).decision == "promote"
+
+
+LEAST = module.COMMON_LEAST
+
+
+@pytest.mark.parametrize(("count", "said"), [(LEAST - 1, "hold"), (LEAST, "promote"), (0, "hold")])
+def test_nobody_is_promoted_on_too_few_common_scenes(count, said):
+    """Of common driving nothing was seen: that is no proof that it is no worse."""
+    found = judge_planner(common_case([], count), GATE)
+    assert found.decision == said
+    assert ("too few" in found.reason) == (said == "hold")
+
+
+def test_a_refusal_stays_one_where_common_scenes_are_few():
+    """Too few common scenes do not turn a refusal into a hold."""
+    cut_in = lambda one: one.case == "cut-in"
+    found = judge_planner(played(lambda one: False, cut_in, (*many(), *many(3, "common"))), GATE)
+    assert found.decision == "refuse"
+
+
+def test_other_critical_slices_stay_critical():
+    """What the settings name is kept beside common driving, and the settings are not changed."""
+    config = GateConfig(critical=("case:cut-in",))
+    lost = lambda one: one.case == "cut-in" and int(one.name.split(":")[1]) % 8 == 0
+    everything = (*many(80), *many(300, "common"))
+    strict, plain = (judge_planner(played(lambda one: False, lost, everything), one) for one in (config, GATE))
+    worst = [next(p for p in one.slices if p.name == "case:cut-in").e_value for one in (strict, plain)]
+    assert worst[0] > worst[1]
+    assert config.critical == ("case:cut-in",)
