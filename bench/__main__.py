@@ -14,6 +14,7 @@ QUICK = (
     ["-m", "bench.canary"],
     ["-m", "bench.warehouse"],
     ["-m", "bench.warehouse_live"],
+    ["-m", "bench.driving_planner"],
     ["-m", "bench.verdict_to_live", "--seconds", "60"],
     ["-m", "bench.edge_live"],
     ["-m", "bench.fleet"],
@@ -31,7 +32,7 @@ WITH_DATA = (
     ("magnetic-tile", "bench.magnetic_tile_refresh"),
     ("warehouse/lorr-start-kit", "bench.lorr"),
 )
-WITH_BOTH = ("bench.runtimes", "bench.gate", "bench.poison", "bench.review_order")
+WITH_BOTH = ("bench.driving", "bench.runtimes", "bench.gate", "bench.poison", "bench.review_order")
 
 
 def main() -> int:

@@ -12,6 +12,7 @@ from hotloop.types import Claim, Example, Feedback, Observation, Output, Predict
 
 SEEN = Observation(id="p", site="s", line="l", at=0.0, digest="d")
 CONFIGS = {
+    "driving": LoopConfig(vertical="driving"),
     "warehouse": LoopConfig(vertical="warehouse", tables={"warehouse": {"layout": {"aisles": 3}, "draws": 2}}),
     "vectors": LoopConfig(
         vertical="vectors", tables={"vectors": {"labels": ("ok", "worn"), "columns": 3, "projected": 4}}

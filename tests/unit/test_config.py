@@ -11,11 +11,14 @@ import pytest
 
 from hotloop.config import LoopConfig, Section, check_name, load, own_table, parse, resolve
 from hotloop.errors import ConfigError
+from hotloop.verticals.driving.settings import DrivingConfig
 from hotloop.verticals.inspection.settings import InspectionConfig, settings_of
 from hotloop.verticals.vectors import VectorsConfig
 from hotloop.verticals.warehouse.task import WarehouseConfig
 
-OWN = {"inspection": InspectionConfig, "vectors": VectorsConfig, "warehouse": WarehouseConfig}
+OWN = {
+    "inspection": InspectionConfig, "vectors": VectorsConfig, "warehouse": WarehouseConfig, "driving": DrivingConfig,
+}  # fmt: skip
 TEMPLATE = files("hotloop").joinpath("loop.toml").read_text(encoding="utf-8")
 
 
@@ -119,6 +122,8 @@ def test_a_number_for_seconds_may_be_whole():
         ("[inspection]\ntask = 'circles'", "inspection.task"),
         ("[inspection.images]\nbytes_max = -1", "inspection.images.bytes_max"),
         ("[vectors]\ncolumns = 5000", "vectors.columns"),
+        ("[driving]\nfindings_max = 257", "driving.findings_max"),
+        ("[driving.planner]\nheadway_s = 0.1", "driving.planner.headway_s"),
     ],
 )
 def test_what_is_wrong_in_a_verticals_table_is_named_by_the_vertical(text, named):
