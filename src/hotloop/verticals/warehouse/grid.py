@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from hotloop.errors import InputError
-from hotloop.types import Floats
+from hotloop.types import UNREADABLE, Floats
 
 Cells: TypeAlias = NDArray[np.intp]
 SIDE_MAX: Final = 2_000  # cells
@@ -180,16 +180,16 @@ def load(path: Path) -> Problem:
     """A problem's JSON and the files that it names, in its folder or below. InputError."""
     try:
         named = msgspec.json.decode(_text(path), type=_Named)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise InputError(f"{path.name} is no problem of the League of Robot Runners: {error}") from error
     if named.delay_config.min_delay > named.delay_config.max_delay:
         raise InputError(f"{path.name}: minDelay is more than maxDelay")
     folder = path.parent.resolve()
     texts = []
     for name in (named.map_file, named.agent_file, named.task_file):
-        inner = (folder / name).resolve()
-        if not inner.is_relative_to(folder):
-            raise InputError(f"{path.name} names {name}, which is not in its folder")
+        inner = (folder / name.replace("\0", "")).resolve()
+        if "\0" in name or not inner.is_relative_to(folder):
+            raise InputError(f"{path.name} names {name!r}, which is not in its folder")
         texts.append(_text(inner))
     grid = read_grid(texts[0])
     agents = read_agents(texts[1], grid)

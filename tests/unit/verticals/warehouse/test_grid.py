@@ -14,9 +14,12 @@ from scipy.sparse.csgraph import dijkstra
 
 from hotloop.errors import InputError
 from hotloop.verticals.warehouse.grid import (
+    DIRECTIONS,
     SIDE_MAX,
     STOPS_MAX,
     Delays,
+    Grid,
+    Zones,
     load,
     read_agents,
     read_grid,
@@ -196,3 +199,101 @@ def test_the_leagues_own_examples_are_read(name, agents, stops):
     assert found.grid.free.size == stops
     assert len(found.tasks) > 3000
     assert all(0 <= stop < found.grid.count for task in found.tasks for stop in task)
+
+
+@pytest.mark.parametrize(
+    "name", ["a\0.map", "\0", "maps/../../a.map", "maps/link/a.map", "a" * 5000, "maps", "", "maps/a.map/x"]
+)
+def test_no_name_in_a_problem_leads_out_of_its_folder_or_out_of_a_named_error(problem, name):
+    """With a NUL, through a link, too long, a folder, below a file: nothing but InputError, that says the name."""
+    path, named = problem
+    (path.parent.parent / "a.map").write_text(MAP)
+    (path.parent / "maps/link").symlink_to(path.parent.parent)
+    path.write_text(json.dumps(named | {"mapFile": name}))
+    with pytest.raises(InputError, match=r"not in its folder|cannot be read"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"x":' + "[" * 100_000 + "]" * 100_000 + "}", "[]", "", "{", '{"mapFile": "\\ud800"}', "NaN"]
+)
+def test_a_problem_that_is_no_json_of_one_is_refused_by_its_name(problem, text):
+    """However deep it goes."""
+    path, _ = problem
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"a\.json is no problem"):
+        load(path)
+
+
+def test_a_problem_cut_short_anywhere_is_never_read_as_another_one(problem):
+    """Each file at each length: what is read is the same but for the lines that are gone, or it is refused."""
+    path, _ = problem
+    whole = load(path)
+    for name in ("maps/a.map", "a.agents", "a.tasks", "a.json"):
+        text = (path.parent / name).read_bytes()
+        for size in range(len(text.rstrip())):
+            (path.parent / name).write_bytes(text[:size])
+            try:
+                found = load(path)
+            except InputError:
+                continue
+            # Only the last number of a file may have lost digits: nothing tells that from a shorter number.
+            assert found.grid.free.tolist() == whole.grid.free.tolist()
+            assert found.agents[:-1].tolist() == whole.agents[:-1].tolist()
+            assert found.tasks[:-1] == whole.tasks[:-1]
+            assert len(found.agents) == len(whole.agents)
+        (path.parent / name).write_bytes(text)
+    assert load(path).tasks == whole.tasks
+
+
+masks = st.integers(1, 7).flatmap(
+    lambda width: st.lists(st.lists(st.booleans(), min_size=width, max_size=width), min_size=1, max_size=7)
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(masks.filter(lambda rows: any(map(any, rows))))
+def test_a_map_is_read_as_it_is_written_and_who_is_beside_whom_is_mutual(rows):
+    """East of one is west of the other; a neighbour is one cell off, and never over the edge of a row."""
+    text = "\n".join("".join(".@"[not free] for free in row) for row in rows)
+    grid = read_grid(f"type octile\nheight {len(rows)}\nwidth {len(rows[0])}\nmap\n{text}\n\n")
+    assert grid.free.tolist() == rows
+    assert grid.numbers[grid.cells].tolist() == list(range(grid.count))
+    width = len(rows[0])
+    for cell in range(grid.count):
+        at = divmod(int(grid.cells[cell]), width)
+        for direction, (down, right) in enumerate(DIRECTIONS):
+            there = (at[0] + down, at[1] + right)
+            free = 0 <= there[0] < len(rows) and 0 <= there[1] < width and rows[there[0]][there[1]]
+            beside = int(grid.beside[cell, direction])
+            assert (beside >= 0) == bool(free)
+            if free:
+                assert divmod(int(grid.cells[beside]), width) == there
+                assert grid.beside[beside, (direction + 2) % 4] == cell
+
+
+@settings(max_examples=60, deadline=None)
+@given(masks.filter(lambda rows: any(map(any, rows))), st.integers(1, 60))
+def test_zones_share_out_all_free_cells_and_none_is_empty(rows, most):
+    """Numbers without a hole, no more than there may be, and smaller squares would have been too many."""
+    grid = Grid(np.array(rows, bool))
+    found = zones(grid, most)
+    assert set(found.of.tolist()) == set(range(found.count))
+    assert len(found.of) == grid.count
+    assert found.count <= most
+    assert found.side == 1 or Zones(grid, found.side - 1).count > most
+
+
+@settings(max_examples=40, deadline=None)
+@given(masks.filter(lambda rows: sum(map(sum, rows)) > 1), st.integers(0, 1000))
+def test_distances_on_directed_moves_are_those_of_bellman_and_ford(rows, seed):
+    """Each cell's distance to a goal is the least of its moves and the distance from there; 0 at the goal alone."""
+    rng = np.random.default_rng(seed)
+    grid = Grid(np.array(rows, bool))
+    took, goal = rng.uniform(1.0, 9.0, (grid.count, 4)), int(rng.integers(grid.count))
+    far = dijkstra(grid.ways(took), indices=goal)
+    assert far[goal] == 0
+    padded = np.append(far, np.inf)
+    by_moves = (took + padded[grid.beside]).min(1)
+    others = np.arange(grid.count) != goal
+    np.testing.assert_allclose(far[others], by_moves[others])

@@ -154,3 +154,160 @@ def test_delays_cost_tasks():
     free = GridFloor(problem(), Nominal(OPEN), 0, 6).run(300)[-1]
     late = GridFloor(problem(delays=Delays(5, 10, "bernoulli", 0.05)), Nominal(OPEN), 0, 6).run(300)[-1]
     assert late < 0.95 * free
+
+
+@st.composite
+def crowds(draw):
+    """Any graph, agents on some nodes, what each wishes (neighbours and its own, maybe not all), who waits."""
+    cells = draw(st.integers(1, 9))
+    ways = draw(st.lists(st.tuples(st.integers(0, cells - 1), st.integers(0, cells - 1)), max_size=20))
+    beside = {cell: {b for a, b in ways if a == cell} | {a for a, b in ways if b == cell} for cell in range(cells)}
+    at = draw(st.permutations(range(cells)))[: draw(st.integers(1, cells))]
+    wishes = [draw(st.permutations([*beside[cell], cell, -1])) for cell in at]
+    wishes = [row[: draw(st.integers(0, len(row)))] for row in wishes]
+    going = draw(st.permutations(range(len(at))))
+    held = draw(st.lists(st.integers(0, 2), min_size=len(at), max_size=len(at)))
+    return cells, list(at), wishes, list(going), held
+
+
+@settings(max_examples=400, deadline=None)
+@given(crowds())
+def test_a_step_on_any_graph_is_one_that_can_be_gone(crowd):
+    """Each in a cell of its own, one that it wished or its own; nobody through another; who is held up stays."""
+    cells, at, wishes, going, held = crowd
+    after = moved(at, wishes, going, held, cells)
+    assert len(set(after)) == len(at)
+    for agent, cell in enumerate(after):
+        assert cell == at[agent] or (cell in wishes[agent] and not held[agent])
+    pairs = {(before, now) for before, now in zip(at, after, strict=True) if before != now}
+    assert not {(now, before) for before, now in pairs} & pairs
+
+
+@settings(max_examples=200, deadline=None)
+@given(crowds())
+def test_who_goes_first_gets_its_first_wish_where_nobody_stands(crowd):
+    """Priority: nobody can take it away."""
+    cells, at, wishes, going, held = crowd
+    first = going[0]
+    free = [cell for cell in wishes[first] if cell >= 0]
+    after = moved(at, wishes, going, held, cells)
+    if not held[first] and free and free[0] not in at:
+        assert after[first] == free[0]
+
+
+class Watched(GridFloor):
+    """A floor that keeps who was held up in each step, and where each was after it."""
+
+    def _hold_up(self):
+        super()._hold_up()
+        self.stood.append(self._held.copy())
+
+    def watch(self, steps):
+        self.stood, self.places = [], [self.at.copy()]
+        for _ in range(steps):
+            self.step()
+            self.places.append(self.at.copy())
+        return self
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.sampled_from(["bernoulli", "poisson"]), st.integers(1, 3), st.integers(0, 3))
+def test_who_is_delayed_stands_for_as_long_as_it_is_said(seed, event, least, more):
+    """In every step of its delay; a delay counts down, and is not begun anew before it is over."""
+    floor = Watched(problem(delays=Delays(least, least + more, event, 0.15)), Nominal(OPEN), seed, 20).watch(30)
+    for step, held in enumerate(floor.stood):
+        stands = held > 0
+        assert (floor.places[step + 1][stands] == floor.places[step][stands]).all()
+        if step:
+            before = floor.stood[step - 1]
+            assert (held[before > 1] == before[before > 1] - 1).all()
+            fresh = held[before <= 1]
+            assert ((fresh == 0) | ((fresh >= least) & (fresh <= least + more))).all()
+    assert any((held > 0).any() for held in floor.stood)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 4), st.integers(2, 4))
+def test_each_tasks_stops_are_visited_in_order_and_every_task_counts_once(seed, agents, stops):
+    """By where agents were, step by step: as many tasks are through as are said to be finished."""
+    rng = np.random.default_rng(seed)
+    tasks = tuple(tuple(int(cell) for cell in rng.choice(64, stops, replace=False)) for _ in range(12))
+    floor = Watched(problem(agents=6, tasks=tasks), Nominal(OPEN), seed, agents)
+    mine = [list(one) for one in floor._stops]
+    begun = [tasks.index(tuple(one)) for one in mine]
+    through = 0
+    for _ in range(80):
+        before = [list(one) for one in floor._stops]
+        floor.stood = []
+        floor.step()
+        for agent, (was, now) in enumerate(zip(before, floor._stops, strict=True)):
+            if now == was:
+                assert floor.at[agent] != was[0], "it is there, and its stop still stands"
+                continue
+            assert floor.at[agent] == was[0], "a stop is crossed off where it is, nowhere else"
+            through += len(was) == 1
+            if len(was) == 1:
+                begun.append(tasks.index(tuple(now)))
+            else:
+                assert now == was[1:]
+        assert floor.finished[-1] == through
+    assert begun[: len(tasks)] == list(dict.fromkeys(begun))[: len(tasks)], "none is given twice before all were"
+
+
+def test_what_cannot_be_reached_keeps_one_agent_and_no_others():
+    """A stop behind a wall: who has it wanders, and is pushed aside; the others finish task after task."""
+    grid = grid_of("....@.", "....@.", "....@.")
+    far, rng = int(grid.numbers[5]), np.random.default_rng(0)
+    west = [int(grid.numbers[row * 6 + column]) for row in range(3) for column in range(4)]
+    tasks = [(int(rng.choice(west)),) for _ in range(200)]
+    tasks[0] = (far,)
+    floor = GridFloor(Problem(grid, np.array(west[:3]), tuple(tasks), Delays()), Nominal(grid), 20, 3)
+    while [far] not in floor._stops:
+        floor.step()
+    stuck, begun = floor._stops.index([far]), floor._done
+    floor.run(100)
+    assert floor._stops[stuck] == [far]
+    assert floor._done - begun >= 40
+    assert set(floor.at.tolist()) <= set(west)
+
+
+@pytest.mark.parametrize("agents", [1, 9, 64])
+def test_the_same_seed_is_the_same_run_and_another_one_is_not(agents):
+    """Places after 40 steps; the guide hears the same."""
+    def run(seed):
+        guide = Listening(OPEN)
+        floor = GridFloor(problem(delays=Delays(1, 3, "poisson", 0.1, "gaussian")), guide, seed, agents)
+        floor.run(40)
+        heard = [(one.cells.tolist(), one.directions.tolist(), one.steps.tolist()) for one in guide.all]
+        return floor.at.tolist(), floor.finished, heard
+
+    assert run(3) == run(3)
+    assert run(3) != run(4)
+
+
+def test_a_guide_hears_the_move_that_was_made_and_never_less_than_a_step():
+    """The cell that a direction leads to is where somebody stands now; a hundred steps with delays."""
+    guide = Listening(OPEN)
+    floor = GridFloor(problem(delays=Delays(2, 5, "bernoulli", 0.05)), guide, 2, 12)
+    waited = 0
+    for _ in range(100):
+        before = set(floor.at.tolist())
+        floor.step()
+        heard = guide.all[-1]
+        assert set(heard.cells.tolist()) <= before
+        assert set(OPEN.beside[heard.cells, heard.directions].tolist()) <= set(floor.at.tolist())
+        assert (heard.steps >= 1).all()
+        waited += int((heard.steps > 1).sum())
+    assert waited, "delays are heard as moves that took longer"
+
+
+def test_no_delay_is_no_delay_however_often_it_comes():
+    """Of 0 steps; and one of a certain chance holds everybody."""
+    rng = np.random.default_rng(0)
+    assert not delayed(Delays(0, 0, "bernoulli", 1.0), 50, rng).any()
+    assert (delayed(Delays(3, 3, "bernoulli", 1.0, "gaussian"), 50, rng) == 3).all()
+    assert not delayed(Delays(1, 9, "poisson", 0.0), 50, rng).any()
+    floor = GridFloor(problem(delays=Delays(1, 1, "bernoulli", 1.0)), Nominal(OPEN), 0, 6)
+    before = floor.at.copy()
+    assert floor.run(5) == [0] * 5
+    assert (floor.at == before).all()

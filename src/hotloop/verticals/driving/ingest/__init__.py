@@ -23,7 +23,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from hotloop.errors import ConfigError, InputError
 from hotloop.types import digest
-from hotloop.verticals.driving.ingest.bounds import Bounds, Reading, file_bytes, unzipped
+from hotloop.verticals.driving.ingest.bounds import Bounds, Reading, file_bytes, shown, unzipped
 from hotloop.verticals.driving.privacy import Privacy
 from hotloop.verticals.driving.tracks import Tracks
 
@@ -182,11 +182,14 @@ class _Opened:
         self._reading = reading
         self._path = path
         if _is_segment(path):
-            self._name = f"{path.resolve().parent.name}/{path.name}"
-            self._files = _reader("comma2k19").segment_bytes(path, reading.bounds)
+            self._name = shown(f"{path.resolve().parent.name}/{path.name}")
+            try:
+                self._files = _reader("comma2k19").segment_bytes(path, reading.bounds)
+            except InputError as error:
+                raise InputError(f"{self._name}: {error}") from error
             self.digest = _reader("comma2k19").digest_of(self._files)
         else:
-            self._name = path.name
+            self._name = shown(path.name)
             self._data = file_bytes(path, reading.bounds.bytes_max)
             self.digest = digest(self._data)
 
@@ -227,11 +230,11 @@ def main(
 
     def told(done: int, outcome: Outcome) -> None:
         if isinstance(outcome, Refused):
-            say(f"{done}: refused {outcome.path}: {outcome.why}")
+            say(f"{done}: refused {shown(str(outcome.path))}: {outcome.why}")
         elif isinstance(outcome, Ingested):
-            say(f"{done}: {outcome.path}: {outcome.rows} rows, {outcome.actors} actors, {outcome.seconds:.1f} s")
+            say(f"{done}: {shown(str(outcome.path))}: {outcome.rows} rows, {outcome.actors} actors, {outcome.seconds:.1f} s")
         else:
-            say(f"{done}: {outcome.path}: known already")
+            say(f"{done}: {shown(str(outcome.path))}: known already")
 
     summary = ingest(paths, lake, settings, told)
     say(str(summary))

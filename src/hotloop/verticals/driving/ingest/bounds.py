@@ -34,15 +34,23 @@ class Reading:
     step_s: float = 0.1
 
 
+def shown(name: str) -> str:
+    """A file's name as text that can be kept: bytes of it that are no UTF-8 become question marks."""
+    return name.encode(errors="replace").decode()
+
+
 def file_bytes(path: Path, bytes_max: int) -> bytes:
     """All of a file. InputError if it is larger, or cannot be read."""
+    name = shown(path.name)
     try:
+        if path.is_fifo():
+            raise InputError(f"{name}: it is a pipe, which would be waited for; files are read")
         with path.open("rb") as file:
             data = file.read(bytes_max + 1)
     except OSError as error:
-        raise InputError(f"{path.name}: it cannot be read: {error.strerror or error}") from error
+        raise InputError(f"{name}: it cannot be read: {error.strerror or error}") from error
     if len(data) > bytes_max:
-        raise InputError(f"{path.name}: more than {bytes_max} bytes, which are the most that are read: cut the log")
+        raise InputError(f"{name}: more than {bytes_max} bytes, which are the most that are read: cut the log")
     return data
 
 

@@ -120,7 +120,7 @@ def _array(data: bytes, where: str) -> Array:
             raise InputError(f"{where}: {shape} of {kind} take {took} bytes, which are not there, or are no numbers")
         values = np.frombuffer(data, kind, offset=begin + size)
         return values.reshape(shape, order="F" if told["fortran_order"] else "C")
-    except (ValueError, TypeError, KeyError, SyntaxError, RecursionError, MemoryError) as error:
+    except (ValueError, TypeError, KeyError, SyntaxError, RecursionError, MemoryError, OverflowError) as error:
         raise InputError(f"{where}: no NumPy array of numbers: {str(error)[:200]}") from error
 
 
@@ -224,6 +224,8 @@ def _radar_tracks(log: _Log) -> list[Floats]:
     if radar is None:
         return []
     t, value = radar
+    if value.dtype.kind not in "fiu":
+        raise InputError(f"{log.source}: processed_log/CAN/radar/value holds {value.dtype}, no numbers")
     good = np.isfinite(value[:, [0, 1, 2, 5, 6]]).all(axis=1) & (np.abs(value[:, :3]) < 1e3).all(axis=1)
     t, value = t[good], value[good]
     out = []

@@ -70,7 +70,9 @@ def _root(data: bytes, source: str, bounds: Bounds) -> Any:
     """The parsed file, without following anything it names: no entities, no network, no document type."""
     if len(data) > bounds.xml_bytes_max:
         raise InputError(f"{source}: {len(data)} bytes of XML; at most {bounds.xml_bytes_max} are read")
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
+    )
     try:
         root = etree.fromstring(data, parser)
     except (etree.XMLSyntaxError, ValueError) as error:

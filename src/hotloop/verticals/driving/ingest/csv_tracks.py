@@ -53,16 +53,19 @@ def tracks(data: bytes, source: str, reading: Reading) -> Tracks:
     for name in {"x", "y", "right", "length", "width", "v", "a"} & set(columns):
         columns[name] = columns[name] * scale
     kinds = _texts(table, names, "type")
-    ids, actor = np.unique(np.asarray(_texts(table, names, "id")), return_inverse=True)
+    told = _texts(table, names, "id")  # as Python's text: NumPy's takes as much for each as for the longest
+    ids = sorted(set(told))
+    index = {name: number for number, name in enumerate(ids)}
+    actor = np.array([index[name] for name in told], np.int64)
     first = np.unique(actor, return_index=True)[1]
     actors = [
-        _actor(str(name), kinds[row] if kinds else "", columns, int(row)) for name, row in zip(ids, first, strict=True)
+        _actor(name, kinds[row] if kinds else "", columns, row) for name, row in zip(ids, first.tolist(), strict=True)
     ]
     step_s, frame = _times(columns, reading, source)
     gone = np.full(table.num_rows, np.nan)
     x, y = columns["x"], -columns["right"] if form == "NGSIM" else columns["y"]
     rows = Rows(
-        actor.astype(np.int64), frame, x, y,
+        actor, frame, x, y,
         columns.get("heading", gone), columns.get("v", gone), columns.get("a", gone),
     )  # fmt: skip
     if form == "NGSIM":

@@ -138,7 +138,11 @@ def _records(data: bytes, bytes_max: int) -> Iterator[object]:
             inner = _unpacked(record, min(left, _CHUNK_MAX))
             left -= len(inner)
             stream = io.BytesIO(inner + _END)
-            yield from StreamReader(stream, skip_magic=True, record_size_limit=len(inner) + len(_END)).records
+            limit = len(inner) + len(_END)
+            for one in StreamReader(stream, skip_magic=True, emit_chunks=True, record_size_limit=limit).records:
+                if isinstance(one, Chunk):  # the library would unpack it whole, whatever it holds
+                    raise McapError("a chunk within a chunk")
+                yield one
         else:
             yield record
 

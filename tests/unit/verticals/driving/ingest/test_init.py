@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import importlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hotloop.errors import ConfigError, InputError, StoreError
@@ -195,3 +197,129 @@ def test_every_real_log_comes_in(data_dir: Path) -> None:
     assert (len(summary.ingested), summary.known, summary.refused) == (56, (), ())
     assert all(isinstance(one, Ingested) and replace(one) == one for one in summary.ingested)
     assert not {Known, Refused} & {type(one) for one in summary.ingested}
+
+
+def test_a_name_that_is_no_text_is_kept_as_text(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 (an old disk's names) become question marks; broken or not, nothing else stops."""
+    place = tmp_path / "logs"
+    place.mkdir()
+    (place / os.fsdecode(b"stra\xdfe.csv")).write_text(CSV.format("one"))
+    (place / os.fsdecode(b"stra\xdfe broken.csv")).write_text("nothing")
+    (place / "z.csv").write_text(CSV.format("two"))
+    lake, said = TrackLake(tmp_path / "table"), []
+    summary = ingest([place], lake)
+    assert (len(summary.ingested), len(summary.refused)) == (2, 1)
+    assert lake.read(digest(CSV.format("one").encode())).source == "stra?e.csv"
+    assert main([place], tmp_path / "table", say=said.append) == 1
+    assert all(line.encode() for line in said)
+    assert "stra?e broken.csv: no rows" in "\n".join(said)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    """Nobody writes into it: opened, it would hold up all others for ever."""
+    os.mkfifo(tmp_path / "a.csv")
+    (tmp_path / "b.csv").write_text(CSV.format("one"))
+    summary = ingest([tmp_path], Kept())
+    assert [one.why for one in summary.refused] == ["a.csv: it is a pipe, which would be waited for; files are read"]
+    assert len(summary.ingested) == 1
+
+
+def test_a_link_that_leads_nowhere_is_refused_by_its_name(tmp_path: Path) -> None:
+    """As any file that cannot be read."""
+    (tmp_path / "a.csv").symlink_to(tmp_path / "gone.csv")
+    (why,) = [one.why for one in ingest([tmp_path, tmp_path / "b.csv"], Kept()).refused if one.path.name == "a.csv"]
+    assert why.startswith("a.csv: it cannot be read")
+
+
+CUT = {"a.csv": CSV.format("one").encode(), "b.csv.gz": gzip.compress(CSV.format("one").encode(), mtime=0),
+       "c.xml": XML.encode()}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_a_log_cut_short_anywhere_is_refused_by_name_or_has_less_of_the_same(tmp_path: Path, name: str) -> None:
+    """What was never said does not come out: packed and marked-up files are refused at every length."""
+    (tmp_path / name).write_bytes(CUT[name])
+    whole = read(tmp_path / name)
+    places = set(zip(whole.frame.tolist(), whole.x.tolist(), strict=True))
+    refused = []
+    for size in range(len(CUT[name])):
+        (tmp_path / name).write_bytes(CUT[name][:size])
+        try:
+            part = read(tmp_path / name)
+        except InputError as error:
+            refused.append(str(error))
+            continue
+        assert name == "a.csv"
+        rows = list(zip(part.frame.tolist(), part.x.tolist(), strict=True))
+        assert set(rows[:-1]) <= places
+        assert len(rows) < len(places) or size >= len(CUT[name]) - 3
+    assert refused
+    assert all(name in why for why in refused)
+
+
+def segment(place: Path, **more: object) -> Path:
+    """A segment of comma2k19 of one second at 10 m/s, by CAN alone."""
+    can = place / "processed_log/CAN/speed"
+    can.mkdir(parents=True)
+    at = 100.0 + np.arange(0, 1.01, 0.01)
+    for name, values in {"t": at, "value": np.full((len(at), 1), 10.0), **more}.items():
+        with (can / name).open("wb") as file:
+            np.save(file, values)
+    return place
+
+
+def test_a_segment_is_one_log_by_its_folders_names(tmp_path: Path) -> None:
+    """Alone or among others; what lies within it is no log of its own; the digest is of what it holds."""
+    one, two = segment(tmp_path / "route/7"), segment(tmp_path / "route/8")
+    (one / "processed_log/CAN/notes.csv").write_text(CSV.format("one"))
+    (tmp_path / "route/a.csv").write_text(CSV.format("two"))
+    assert list(logs_in(tmp_path)) == [one, two, tmp_path / "route/a.csv"] or list(logs_in(tmp_path)) == [
+        tmp_path / "route/a.csv", one, two
+    ]  # fmt: skip
+    assert list(logs_in(one)) == [one]
+    tracks = read(one)
+    assert (tracks.source, tracks.frames) == ("route/7", 11)
+    assert tracks.digest == read(two).digest, "the same bytes in another folder are the same log"
+    summary = ingest([tmp_path], Kept())
+    assert (len(summary.ingested), len(summary.known)) == (2, 1)
+
+
+def test_a_segments_digest_changes_with_any_byte_and_with_any_name(tmp_path: Path) -> None:
+    """Not with where it lies; global_pos, as some releases have it, is global_pose."""
+    one = segment(tmp_path / "route/7")
+    before = read(one).digest
+    (one / "global_pos").mkdir()
+    for name, shape in (("times", (5,)), ("positions", (5, 3)), ("orientations", (5, 4))):
+        with (one / f"global_pos/frame_{name}").open("wb") as file:
+            np.save(file, np.arange(np.prod(shape), dtype=float).reshape(shape))
+    with pytest.raises(InputError, match="route/7: global_pose holds no places on the Earth"):
+        read(one)
+    (one / "global_pos").rename(one / "elsewhere")
+    assert read(one).digest == before
+    other = segment(tmp_path / "route/9", value=np.full((101, 1), 10.5))
+    assert read(other).digest != before
+
+
+def test_a_segment_is_bounded_over_all_of_its_files(tmp_path: Path) -> None:
+    """Two that fit by themselves and not together are refused; so is one that has none."""
+    one = segment(tmp_path / "route/7")
+    sizes = [path.stat().st_size for path in (one / "processed_log/CAN/speed").iterdir()]
+    fits = Reading(Bounds(bytes_max=sum(sizes)))
+    assert read(one, fits).frames == 11
+    with pytest.raises(InputError, match=r"route/7: (t|value): more than \d+ bytes"):
+        read(one, Reading(Bounds(bytes_max=sum(sizes) - 1)))
+    (tmp_path / "route/8/processed_log/CAN").mkdir(parents=True)
+    with pytest.raises(InputError, match="route/8: neither global_pose nor CAN/speed"):
+        read(tmp_path / "route/8")
+
+
+def test_a_table_that_had_it_first_makes_it_known(folder: Path) -> None:
+    """Another process put the log in between looking and keeping: it is known, not ingested twice."""
+
+    class Raced(Kept):
+        def known(self) -> frozenset[str]:
+            return frozenset()
+
+    table = Raced()
+    first, again = ingest([folder / "a.csv"], table), ingest([folder / "a.csv"], table)
+    assert (len(first.ingested), len(again.ingested), len(again.known)) == (1, 0, 1)
