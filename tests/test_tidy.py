@@ -185,8 +185,8 @@ def test_tests_outweigh_the_source() -> None:
         group: sum(len([x for x in p.read_text(encoding="utf-8").splitlines() if x.strip()]) for p in files)
         for group, files in groups.items()
     }
-    # The bar is 1.2. The driving vertical came with fewer: some 470 lines of tests are missing, and are owed.
-    assert lines["tests"] >= 1.18 * lines["source"], lines
+    # The bar is 1.2. The driving vertical came with fewer: some 60 lines of tests are missing, and are owed.
+    assert lines["tests"] >= 1.195 * lines["source"], lines
 
 
 @pytest.mark.parametrize("word", BANNED)

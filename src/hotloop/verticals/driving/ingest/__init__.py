@@ -229,12 +229,13 @@ def main(
     lake = importlib.import_module("hotloop.verticals.driving.lake").TrackLake(table, settings.region or "")
 
     def told(done: int, outcome: Outcome) -> None:
+        name = shown(str(outcome.path))
         if isinstance(outcome, Refused):
-            say(f"{done}: refused {shown(str(outcome.path))}: {outcome.why}")
+            say(f"{done}: refused {name}: {outcome.why}")
         elif isinstance(outcome, Ingested):
-            say(f"{done}: {shown(str(outcome.path))}: {outcome.rows} rows, {outcome.actors} actors, {outcome.seconds:.1f} s")
+            say(f"{done}: {name}: {outcome.rows} rows, {outcome.actors} actors, {outcome.seconds:.1f} s")
         else:
-            say(f"{done}: {shown(str(outcome.path))}: known already")
+            say(f"{done}: {name}: known already")
 
     summary = ingest(paths, lake, settings, told)
     say(str(summary))
