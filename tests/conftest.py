@@ -6,10 +6,14 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from hotloop.errors import NotFoundError
 from hotloop.testing.mosquitto import Mosquitto
+
+hypothesis.settings.register_profile("hotloop", deadline=None)  # a busy machine is no finding
+hypothesis.settings.load_profile("hotloop")
 
 
 @pytest.fixture(scope="session")

@@ -148,7 +148,7 @@ def teach(one):
     return Rows(x, np.array([[float(one.feedback[0].claims[0].label == word) for word in WORDS]]), np.ones(1))
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from(WORDS), st.booleans()), max_size=40))
 def test_whatever_is_refused_the_learner_holds_what_was_promoted(steps):
     """Any sequence of verdicts, refused or not: the learner equals one that saw only the promoted last words.
