@@ -24,6 +24,7 @@ from rich.progress import track
 from rich.table import Table
 
 from hotloop.config import LoopConfig, check_name, load
+from hotloop.edge.options import Code, Hub, TokenFile, stopped_by_signals
 from hotloop.errors import ConfigError, HotloopError, NotFoundError
 from hotloop.types import Command, Selection, digest
 
@@ -163,12 +164,10 @@ def _say_up(address: str, config: LoopConfig) -> None:
 @app.command()
 def edge(
     path: LoopFile = Path("loop.toml"),
-    hub: Annotated[str, typer.Option("--hub", help="The hub's address, such as http://127.0.0.1:8420.")] = "",
+    hub: Hub = "",
     line: Annotated[str, typer.Option("--line", help="Which line this is.")] = "",
-    token_file: Annotated[
-        Path | None, typer.Option("--token-file", help="Holds this line's token; else it is in HOTLOOP_TOKEN.")
-    ] = None,
-    code: Annotated[str, typer.Option("--enrol", help="The code of `hotloop enrol`: changed for a token, once.")] = "",
+    token_file: TokenFile = None,
+    code: Code = "",
     state: Annotated[Path, typer.Option("--state", help="This device's own folder: spool and releases.")] = Path(
         "hotloop-edge"
     ),
@@ -179,9 +178,7 @@ def edge(
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     config = load(path)
     post = posted(hub, line, token_file, code, state)
-    stop = threading.Event()
-    for kind in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(kind, lambda *_: stop.set())
+    stop = stopped_by_signals()
     run(config, post, stop, lambda words: out.print(words, highlight=False, markup=False, soft_wrap=True))
 
 

@@ -13,15 +13,19 @@ progress.json
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
-from hotloop.errors import ModelError
+from hotloop.errors import HotloopError, InputError, ModelError
 from hotloop.types import UNREADABLE, Example, Rederivation, digest
 
 Role = Literal["train", "judge", "golden"]
+_NICE: Final = 10
 
 
 class JobExample(msgspec.Struct, frozen=True):
@@ -99,3 +103,24 @@ def finish(folder: Path, bundle: bytes, features: Rederivation, words: str = "")
     (folder / "features.msgpack").write_bytes(msgspec.msgpack.encode(features))
     text = f"{len(features.proposals)} examples on the new backbone{words and f'; {words}'}"
     say(folder, Progress(state="done", share=1.0, text=text))
+
+
+def do(train: Callable[[Path], None], arguments: Sequence[str]) -> int:
+    """A trainer's `main`: do the job of the folder that is the one argument; what goes wrong is said there. 1 if it
+    did. InputError without such an argument.
+    """
+    if len(arguments) != 1:
+        raise InputError("one argument is wanted: the job's folder")
+    folder = Path(arguments[0])
+    try:
+        train(folder)
+    except HotloopError as error:
+        say(folder, Progress(state="failed", share=0.0, text=f"{type(error).__name__}: {error}"))
+        return 1
+    return 0
+
+
+def as_process(main: Callable[[Sequence[str]], int]) -> None:
+    """A trainer's `main` as a process of its own, which yields to what answers. Does not return."""
+    os.nice(_NICE)
+    sys.exit(main(sys.argv[1:]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Final, cast, get_args
 
@@ -36,7 +35,7 @@ def ingest(
     reading = Reading(units=cast("Units", units), step_s=step_s)
     if missing := [str(path) for path in paths if not path.exists()]:
         raise ConfigError(f"{', '.join(missing)}: there is nothing; nothing was ingested")
-    raise typer.Exit(main(paths, table, Settings(reading, coarser(privacy), region), _say))
+    raise typer.Exit(main(paths, table, Settings(reading, coarser(privacy), region), typer.echo))
 
 
 def coarser(text: str) -> Privacy:
@@ -54,8 +53,3 @@ def coarser(text: str) -> Privacy:
     if drop not in (0.0, 1.0):
         raise ConfigError(f"--privacy drop_names={drop:g}: 0 or 1 is wanted")
     return Privacy(given.get("grid_m", 0.0), bool(drop), given.get("cut_s", 0.0))
-
-
-def _say(words: str) -> None:
-    sys.stdout.write(f"{words}\n")
-    sys.stdout.flush()

@@ -8,21 +8,17 @@ again by what was learned, for the gate to judge case by case.
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from hotloop.config import LearnConfig, LoopConfig
-from hotloop.errors import HotloopError, InputError
-from hotloop.job import Job, Progress, blob_path, finish, read_job, say
+from hotloop.errors import InputError
+from hotloop.job import Job, Progress, as_process, blob_path, do, finish, read_job, say
 from hotloop.types import Example, Payload, Proposals, Rederivation, digest
 from hotloop.verticals.driving.knows import Knows
 from hotloop.verticals.driving.mine import lesson, mine
 from hotloop.verticals.driving.settings import settings_of
 from hotloop.verticals.driving.task import Driving, vertical
-
-_NICE = 10
 
 
 def train(folder: Path) -> None:
@@ -70,20 +66,7 @@ def _mined_again(after: Driving, job: Job, folder: Path) -> dict[str, Proposals]
     return found
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Do a job; what goes wrong is said in its folder. 1 if it did."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if len(given) != 1:
-        raise InputError("one argument is wanted: the job's folder")
-    folder = Path(given[0])
-    try:
-        train(folder)
-    except HotloopError as error:
-        say(folder, Progress(state="failed", share=0.0, text=f"{type(error).__name__}: {error}"))
-        return 1
-    return 0
-
+main = partial(do, train)
 
 if __name__ == "__main__":
-    os.nice(_NICE)
-    sys.exit(main())
+    as_process(main)

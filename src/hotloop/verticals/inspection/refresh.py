@@ -8,10 +8,9 @@ one.
 
 from __future__ import annotations
 
-import os
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
@@ -22,8 +21,8 @@ import torch
 
 from hotloop.config import LearnConfig, LoopConfig
 from hotloop.edge.parity import Limits, Parity, exported
-from hotloop.errors import HotloopError, ImageError, InputError, ModelError
-from hotloop.job import Job, Progress, blob_path, finish, read_job, say
+from hotloop.errors import ImageError, ModelError
+from hotloop.job import Job, Progress, as_process, blob_path, do, finish, read_job, say
 from hotloop.learn import Reflex
 from hotloop.types import Change, Example, Payload, Proposals, Rederivation, digest, rederived
 from hotloop.verticals.inspection.settings import settings_of
@@ -37,7 +36,6 @@ _TIMED_STEPS = 10  # that the plan is made by: the quickest third of them, for a
 _OVERTIME = 1.3  # of the time allowed, after which a run ends before its plan
 _TRAIN_SHARE = 0.9  # of the time allowed goes to steps, the rest to what comes after
 _SAY_EVERY = 10  # steps
-_NICE = 10
 _PARITY_MAX = 100  # newest verified pieces on which other forms of the network are compared with it
 
 
@@ -217,20 +215,7 @@ def _rederived(after: Detection | WholeImage, job: Job, folder: Path) -> dict[st
     return found
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Do a job; what goes wrong is said in its folder. 1 if it did."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if len(given) != 1:
-        raise InputError("one argument is wanted: the job's folder")
-    folder = Path(given[0])
-    try:
-        train(folder)
-    except HotloopError as error:
-        say(folder, Progress(state="failed", share=0.0, text=f"{type(error).__name__}: {error}"))
-        return 1
-    return 0
-
+main = partial(do, train)
 
 if __name__ == "__main__":
-    os.nice(_NICE)
-    sys.exit(main())
+    as_process(main)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hotloop.config import Section
 from hotloop.errors import ModelError
-from hotloop.types import Floats, Head
+from hotloop.types import UNREADABLE, Floats, Head
 from hotloop.verticals.warehouse.layout import Layout
 
 DEAR_MAX: Final = 3.0  # times its planned time that a stretch may count dearer, for what it costs the others
@@ -52,7 +52,7 @@ def routing_of(bundle: bytes, layout: Layout) -> Routing:
         raise ModelError(f"a policy takes at most {_BYTES_MAX} bytes, this has {len(bundle)}")
     try:
         routing = msgspec.json.decode(bundle, type=Routing)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ModelError(f"these bytes are no policy of a warehouse: {error}") from error
     routing.check(layout)
     return routing

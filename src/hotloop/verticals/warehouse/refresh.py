@@ -8,9 +8,8 @@ is kept between two starts: it takes seconds, and comes to the same bytes.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, get_args
 
@@ -18,8 +17,8 @@ import msgspec
 import numpy as np
 
 from hotloop.config import LearnConfig, LoopConfig, own_table
-from hotloop.errors import HotloopError, InputError, ModelError, StoreError
-from hotloop.job import Job, Progress, blob_path, finish, read_job, say
+from hotloop.errors import ModelError, StoreError
+from hotloop.job import Job, Progress, as_process, blob_path, do, finish, read_job, say
 from hotloop.learn import Reflex
 from hotloop.types import Change, Example, Head, Payload, Proposals, Rederivation, digest
 from hotloop.verticals.warehouse.congestion import congestion, moments_of
@@ -27,7 +26,6 @@ from hotloop.verticals.warehouse.policy import Router, Routing
 from hotloop.verticals.warehouse.task import Warehouse, WarehouseConfig, vertical
 
 GAIN_LEAST: Final = 0.005  # of cost, that another router has to be better by
-_NICE: Final = 10
 
 
 def train(folder: Path) -> None:
@@ -94,20 +92,7 @@ def _trips(job: Job, proposals: dict[str, Proposals]) -> list[Example]:
     return found
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Do a job; what goes wrong is said in its folder. 1 if it did."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if len(given) != 1:
-        raise InputError("one argument is wanted: the job's folder")
-    folder = Path(given[0])
-    try:
-        train(folder)
-    except HotloopError as error:
-        say(folder, Progress(state="failed", share=0.0, text=f"{type(error).__name__}: {error}"))
-        return 1
-    return 0
-
+main = partial(do, train)
 
 if __name__ == "__main__":
-    os.nice(_NICE)
-    sys.exit(main())
+    as_process(main)

@@ -251,6 +251,11 @@ class Warehouse:
 
     def _read(self, proposals: Proposals) -> tuple[list[Place], Floats]:
         """The picks, and the features of every stretch (stretches, columns). ModelError if it is no such request."""
+        picks, robots, day = self._asked(proposals)
+        return picks, self._features(robots, day)
+
+    def _asked(self, proposals: Proposals) -> tuple[list[Place], Floats, float]:
+        """The picks, robots by stretch, and the time as a share of the day. ModelError if it is no such request."""
         row = proposals.array()
         width = 2 + 2 * _PICKS_MAX + self.layout.stretches
         if row.shape not in ((1, width), (1, width + 2)):
@@ -258,7 +263,7 @@ class Warehouse:
         count = int(row[0, 0])
         places = row[0, 2 : 2 + 2 * _PICKS_MAX].reshape(_PICKS_MAX, 2)[:count]
         picks = [self._place(aisle, metres) for aisle, metres in places]
-        return picks, self._features(row[0, 2 + 2 * _PICKS_MAX : width], float(row[0, 1]))
+        return picks, row[0, 2 + 2 * _PICKS_MAX : width], float(row[0, 1])
 
     def _start(self, proposals: Proposals) -> Place | None:
         """Where the tour begins (None: at the depot), of a request that `_read` has read."""
@@ -281,10 +286,8 @@ class Warehouse:
 
     def state_of(self, proposals: Proposals) -> tuple[Floats, float]:
         """Robots by stretch, and the time as a share of the day. ModelError."""
-        self._read(proposals)
-        row = proposals.array()[0]
-        begun = 2 + 2 * _PICKS_MAX
-        return row[begun : begun + self.layout.stretches], float(row[1])
+        _, robots, day = self._asked(proposals)
+        return robots, day
 
     def thought(self, robots: Floats, days: Floats, head: Head) -> Floats:
         """What each stretch is thought to take with these robots (n, stretches) at these times (n,): the same, s."""

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import logging
-import signal
-import sys
-import threading
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hotloop.config import load
+from hotloop.edge.options import Code, Hub, TokenFile, stopped_by_signals
 from hotloop.edge.run import posted
 from hotloop.verticals.warehouse.robots.run import run
 
 
 def robots(
     path: Annotated[Path, typer.Argument(help="The loop's settings.", metavar="LOOP.TOML")] = Path("loop.toml"),
-    hub: Annotated[str, typer.Option("--hub", help="The hub's address, such as http://127.0.0.1:8420.")] = "",
+    hub: Hub = "",
     line: Annotated[str, typer.Option("--line", help="Which line these robots are.")] = "",
-    token_file: Annotated[
-        Path | None, typer.Option("--token-file", help="Holds the line's token; else it is in HOTLOOP_TOKEN.")
-    ] = None,
-    code: Annotated[str, typer.Option("--enrol", help="The code of `hotloop enrol`: changed for a token, once.")] = "",
+    token_file: TokenFile = None,
+    code: Code = "",
     state: Annotated[Path, typer.Option("--state", help="This process's own folder: orders, tours, spool.")] = Path(
         "hotloop-robots"
     ),
@@ -34,12 +30,4 @@ def robots(
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     config = load(path)
     post = posted(hub, line, token_file, code, state)
-    stop = threading.Event()
-    for kind in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(kind, lambda *_: stop.set())
-    run(config, post, stop, _say)
-
-
-def _say(words: str) -> None:
-    sys.stdout.write(f"{words}\n")
-    sys.stdout.flush()
+    run(config, post, stopped_by_signals(), typer.echo)

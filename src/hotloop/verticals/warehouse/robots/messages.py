@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from hotloop.errors import ConfigError, RobotMessageError
+from hotloop.types import UNREADABLE
 
 VERSION: Final = "2.1.0"  # what is spoken to a robot that has not said its own
 BYTES_MAX: Final = 512 * 2**10  # of a message from a robot
@@ -254,7 +255,7 @@ def decode(robot: Robot, data: bytes, kind: type[Said]) -> Said:
         raise RobotMessageError(words, "oversized")
     try:
         said: Said = _DECODERS[kind].decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         why = "malformed" if _speaks_2(data) else "version"
         words = f"{robot} says what is no VDA 5050 2.x {kind.__name__}: {str(error)[:300]}"
         raise RobotMessageError(words, why) from error
@@ -279,7 +280,7 @@ def _speaks_2(data: bytes) -> bool:
     """Whether what cannot be read claims, or may claim, to be of version 2."""
     try:
         return msgspec.json.decode(data, type=_Versioned).version.startswith("2.")
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return True
 
 
