@@ -68,8 +68,7 @@ class Loop:
 
     def learn(self) -> int:
         """Turn until everything in the log is learned; the version that answers then."""
-        while self.engine.turn() is not None or self.engine.behind:
-            pass
+        self.engine.catch_up()
         return self.engine.model.version
 
     def report(self) -> Report:

@@ -1,11 +1,14 @@
-"""The folder of a demo's run: a demo begins anew, and deletes nothing that no demo made."""
+"""The folder of a demo: its run begins anew, and deletes nothing that no demo made; its report is laid beside it."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
+import msgspec
+
 from hotloop.errors import ConfigError
+from hotloop.measure import Report, plots, render
 
 _MARK = 'name = "demo"'  # what the settings of each demo begin with
 
@@ -20,6 +23,13 @@ def fresh_run(folder: Path, settings: str) -> Path:
     run.mkdir(parents=True)
     (run / "loop.toml").write_text(settings, encoding="utf-8")
     return run
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """report.json, report.txt and waterfall.png of a run that is over."""
+    (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+    (folder / "report.txt").write_text(render(report), encoding="utf-8")
+    plots.waterfall_chart(report, folder / "waterfall.png")
 
 
 def _is_demo(settings: Path) -> bool:

@@ -658,6 +658,11 @@ class Engine:
             self.metrics.refresh(report)
             return self.metrics.text().decode()
 
+    def catch_up(self) -> None:
+        """Turn until everything in the log is learned."""
+        while self.turn() is not None or self.behind:
+            pass
+
     @property
     def behind(self) -> bool:
         """Whether there is something that was not taken yet."""

@@ -45,8 +45,7 @@ def give(config: LoopConfig, command: Command, tell: Callable[[str], None]) -> s
 def settle(engine: Engine) -> None:
     """Turn until everything in the log is taken, and seen again where another backbone had seen it."""
     while True:
-        while engine.turn() is not None or engine.behind:
-            pass
+        engine.catch_up()
         if not engine.refresher.look_again():
             return
 

@@ -46,8 +46,7 @@ def import_labels(engine: Engine, tracked: Tracked) -> int:
         count += _learned(engine, payload, claims)
         if count % _TURN_EVERY == 0:
             engine.turn()
-    while engine.turn() is not None or engine.behind:
-        pass
+    engine.catch_up()
     return count
 
 
@@ -68,8 +67,7 @@ def import_golden(config: LoopConfig, folder: Path, tracked: Tracked) -> int:
         for read in tracked(pieces, "sealing golden pieces", len(pieces)):
             payload, claims = read()
             count += _learned(engine, payload, claims, config.trust.golden)
-        while engine.turn() is not None or engine.behind:
-            pass
+        engine.catch_up()
     return count
 
 

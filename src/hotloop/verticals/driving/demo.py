@@ -14,17 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from hotloop.config import GateConfig, LoopConfig, resolve
-from hotloop.demos import fresh_run
+from hotloop.demos import fresh_run, write_report
 from hotloop.engine import Engine
 from hotloop.errors import ConfigError, InputError
 from hotloop.loading import load_vertical
-from hotloop.measure import plots, render
+from hotloop.measure import render
 from hotloop.store.embedded import open_embedded
 from hotloop.types import Claim, Feedback, Head, Output, Payload, Prediction, Proposals
 from hotloop.verticals.driving.engines import Replay
@@ -83,9 +82,7 @@ def demo(*, data: Path | None, seconds: float, lines: int, folder: Path) -> None
         queues = _queues(task, head)
         shown = _shown(task, mined, head)
     before, after, words = _tuned(shown, folder, settings_of(config).planner)
-    (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(report)))
-    (folder / "report.txt").write_text(render(report), encoding="utf-8")
-    plots.waterfall_chart(report, folder / "waterfall.png")
+    write_report(report, folder)
     pictured = [Shown(one.tracks, _worded(task, one), one.interest) for one in _varied(shown)]
     top_findings(pictured, folder / "findings.png")
     queue_chart(*queues, folder / "queue.png")
@@ -111,8 +108,7 @@ def _heard(engine: Engine, number: int, lines: int) -> Mined:
     claims = tuple(_claim(index, output) for index, output in enumerate(said.outputs[:_LOOKED]))
     if claims:
         engine.feedback(Feedback(prediction=said.id, reviewer="expert", claims=claims, complete=False))
-        while engine.turn() is not None or engine.behind:
-            pass
+        engine.catch_up()
     return Mined(tracks, said)
 
 

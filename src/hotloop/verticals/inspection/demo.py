@@ -23,7 +23,7 @@ from rich.text import Text
 
 from hotloop.adapters.hub_client import HubClient
 from hotloop.config import LoopConfig
-from hotloop.demos import fresh_run
+from hotloop.demos import fresh_run, write_report
 from hotloop.errors import ServiceError
 from hotloop.launch import RunningHub, start_hub
 from hotloop.loading import load_vertical
@@ -155,10 +155,8 @@ def _conclude(report: Report, head: bytes, unseen: list[Sensed], folder: Path) -
     """The report, the plots, and the last word: boards that no line showed, before and after."""
     vertical = load_vertical(LoopConfig())
     compared = compare(vertical, unseen, vertical.start(), unpack_head(head))
-    (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(report)))
-    (folder / "report.txt").write_text(render(report), encoding="utf-8")
+    write_report(report, folder)
     plots.learning_curve(report, folder / "learning_curve.png")
-    plots.waterfall_chart(report, folder / "waterfall.png")
     before_after(vertical, compared, folder / "before_after.png")
     out.print(render(report), highlight=False, markup=False, soft_wrap=True)
     before, after = (counts(vertical, compared, after=which) for which in (False, True))

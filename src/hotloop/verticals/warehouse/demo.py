@@ -16,11 +16,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from hotloop.config import LoopConfig, resolve
-from hotloop.demos import fresh_run
+from hotloop.demos import fresh_run, write_report
 from hotloop.engine import Engine
 from hotloop.errors import ConfigError
 from hotloop.loading import load_vertical
-from hotloop.measure import plots, render
+from hotloop.measure import render
 from hotloop.store.embedded import open_embedded
 from hotloop.types import Claim, Feedback, Payload, Prediction
 from hotloop.verticals.warehouse.batching import Order, lying_together
@@ -62,8 +62,7 @@ class Looped:
         said = self.asked.pop(trip.key)
         claims = tuple(Claim(output=k, value=passage.seconds) for k, passage in enumerate(trip.passages))
         self.engine.feedback(Feedback(prediction=said.id, reviewer="robots", claims=claims))
-        while self.engine.turn() is not None or self.engine.behind:
-            pass
+        self.engine.catch_up()
 
 
 def demo(*, data: Path | None, seconds: float, lines: int, folder: Path) -> None:  # noqa: ARG001 - as every demo is called
@@ -95,9 +94,7 @@ def demo(*, data: Path | None, seconds: float, lines: int, folder: Path) -> None
         task = engine.vertical
         assert isinstance(task, Warehouse), "the vertical of this demo"
         thought = task.expected(head, floor.now, {}) / layout.planned_s
-    (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(report)))
-    (folder / "report.txt").write_text(render(report), encoding="utf-8")
-    plots.waterfall_chart(report, folder / "waterfall.png")
+    write_report(report, folder)
     warehouse_map(layout, thought, floor.slow, folder / "map.png")
     marks = [orders[len(orders) // 2].at, orders[3 * len(orders) // 4].at]
     picking_times(found, marks, folder / "picking_times.png")
